@@ -1,0 +1,77 @@
+/**
+ * What the front end counts. Plain numbers, raised on the hot path and read by whoever shows them:
+ * a metrics library call per message would cost more than the message.
+ */
+export const dropReasons = [
+  /** A QoS 0 message to a subscriber whose socket is full. */
+  'slow-subscriber',
+  /** Larger than the subscriber's maximum packet size [MQTT-3.1.2-24]. */
+  'too-large-for-subscriber',
+  /** The record had left the log before a lagging subscriber came to it. */
+  'lagged-past-retention',
+  /** The subscriber's connection ended with messages waiting for it. */
+  'subscriber-gone',
+  /** The log refused it: storage failed. */
+  'storage-refused',
+] as const
+export type DropReason = (typeof dropReasons)[number]
+
+export const closeReasons = [
+  'client-disconnected',
+  'connection-lost',
+  'malformed-packet',
+  'protocol-error',
+  'packet-too-large',
+  'keep-alive',
+  'taken-over',
+  'connect-timeout',
+  'refused',
+  'storage',
+  'internal-error',
+  'shutdown',
+] as const
+export type CloseReason = (typeof closeReasons)[number]
+
+export interface MqttStats {
+  /** Open sockets, and those of them with a CONNACK. */
+  sockets: number
+  connections: number
+  connectionsAccepted: number
+  connectionsRefused: number
+  subscriptions: number
+  /** PUBLISH packets received, by QoS. */
+  readonly received: [number, number, number]
+  /** PUBACK and PUBREC sent. */
+  acknowledged: number
+  /** PUBLISH packets sent, by QoS; a redelivery counts again. */
+  readonly delivered: [number, number, number]
+  receivedBytes: number
+  sentBytes: number
+  /** Publishers that are not read because too much of theirs waits for the disk. */
+  pausedPublishers: number
+  /** Subscribers that read from the log because they fell behind the live tail. */
+  laggingSubscribers: number
+  readonly dropped: Record<DropReason, number>
+  readonly closed: Record<CloseReason, number>
+}
+
+export function emptyStats(): MqttStats {
+  const zero = <K extends string>(keys: readonly K[]): Record<K, number> =>
+    Object.fromEntries(keys.map((key) => [key, 0])) as Record<K, number>
+  return {
+    sockets: 0,
+    connections: 0,
+    connectionsAccepted: 0,
+    connectionsRefused: 0,
+    subscriptions: 0,
+    received: [0, 0, 0],
+    acknowledged: 0,
+    delivered: [0, 0, 0],
+    receivedBytes: 0,
+    sentBytes: 0,
+    pausedPublishers: 0,
+    laggingSubscribers: 0,
+    dropped: zero(dropReasons),
+    closed: zero(closeReasons),
+  }
+}
