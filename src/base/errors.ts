@@ -35,6 +35,10 @@ export const errorTable = {
     retry: 'never',
     hint: 'The file was written by another version of Sluice: open it with that version.',
   },
+  'record-damaged': {
+    retry: 'never',
+    hint: 'Keep a copy of the file and check the disk; the records after the damage can be read.',
+  },
   storage: { retry: 'later', hint: 'Look at the disk: space, mount options and the kernel log.' },
 } as const satisfies Record<string, { retry: 'never' | 'later'; hint: string }>
 

@@ -18,7 +18,14 @@
 import type { LogRecord, Offset, Partition, Position, QoS } from './record.ts'
 
 export type { Offset, Partition, Position, QoS } from './record.ts'
-export { asOffset, asPartition, asPosition, LogRecord } from './record.ts'
+export {
+  asOffset,
+  asPartition,
+  asPosition,
+  HEAD_BYTES,
+  LogRecord,
+  TOPIC_LENGTH_AT,
+} from './record.ts'
 
 export const ackRules = ['fsync', 'write', 'receive'] as const
 export type AckRule = (typeof ackRules)[number]

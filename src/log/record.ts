@@ -38,26 +38,29 @@ export type Offset = number & { readonly [offsetBrand]: true }
 export type Partition = number & { readonly [partitionBrand]: true }
 export type QoS = 0 | 1 | 2
 
+// Called for each record: the texts of these checks are built only when one fails.
+
 export function asPosition(n: number): Position {
-  assert(Number.isSafeInteger(n) && n >= 0, `position ${n} is a whole number from 0`)
+  if (!Number.isSafeInteger(n) || n < 0) assert(false, `position ${n} is a whole number from 0`)
   return n as Position
 }
 
 export function asOffset(n: number): Offset {
-  assert(Number.isSafeInteger(n) && n >= 0, `offset ${n} is a whole number from 0`)
+  if (!Number.isSafeInteger(n) || n < 0) assert(false, `offset ${n} is a whole number from 0`)
   return n as Offset
 }
 
 export function asPartition(n: number): Partition {
-  assert(
-    Number.isInteger(n) && n >= 0 && n < 65_536,
-    `partition ${n} is a whole number below 65536`,
-  )
+  if (!Number.isInteger(n) || n < 0 || n >= 65_536) {
+    assert(false, `partition ${n} is a whole number below 65536`)
+  }
   return n as Partition
 }
 
 /** Bytes of an entry before its topic. */
 export const HEAD_BYTES = 72
+/** Where an entry says its topic's length. */
+export const TOPIC_LENGTH_AT = 56
 /** Where the checksummed bytes of an entry begin. */
 export const CHECKED_AT = 16
 
@@ -132,6 +135,12 @@ export class LogRecord {
   /** The MQTT 5 property block as published, without its length; empty when there was none. A view. */
   get properties(): Uint8Array {
     return this.bytes.subarray(this.propertiesAt, this.payloadAt)
+  }
+
+  /** Where the topic's bytes end; valid while `inMemory`. */
+  get topicEnd(): number {
+    const at = this.topicAt - HEAD_BYTES + TOPIC_LENGTH_AT
+    return this.topicAt + ((this.bytes[at] as number) | ((this.bytes[at + 1] as number) << 8))
   }
 
   /** Bytes it counts with against limits: payload, properties and names. */

@@ -32,6 +32,11 @@ export interface MqttFrontEnd {
    * Rejects with `address-in-use` or `address-refused`, nothing left bound.
    */
   listen(): Promise<readonly ListenerAddress[]>
+  /**
+   * For an exception that nobody caught: when it came out of the handling of one client's packet,
+   * closes that client and answers true. False: it is a bug of ours, and the process must end.
+   */
+  contain(thrown: unknown): boolean
   /** Stops accepting, tells MQTT 5 clients that the server shuts down, closes all connections. */
   close(): Promise<void>
 }

@@ -3,12 +3,10 @@
  * a metrics library call per message would cost more than the message.
  */
 export const dropReasons = [
-  /** A QoS 0 message to a subscriber whose socket is full. */
+  /** A QoS 0 or unlogged message to a subscriber whose socket and queue are full. */
   'slow-subscriber',
   /** Larger than the subscriber's maximum packet size [MQTT-3.1.2-24]. */
   'too-large-for-subscriber',
-  /** The record had left the log before a lagging subscriber came to it. */
-  'lagged-past-retention',
   /** The subscriber's connection ended with messages waiting for it. */
   'subscriber-gone',
   /** The log refused it: storage failed. */

@@ -1,0 +1,308 @@
+/**
+ * One client's connection: its socket, what is read from it and what is written to it. Cuts the
+ * stream into packets, sends each to its owner (publisher, subscriber, protocol), and closes.
+ *
+ * N1. An exception while one packet is handled closes this connection only (G8).
+ * N2. Between CONNECT and CONNACK nothing more is handled: later packets wait, at most a read chunk
+ *     of them.
+ */
+import type { Socket } from 'node:net'
+import { AssertionFailure, assert } from '../base/assert.ts'
+import { messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Peer, ProtocolSession, SessionFacts } from './aedes/protocol.ts'
+import type { Subscriber } from './delivery/subscriber.ts'
+import type { Subscription } from './delivery/subscriptions.ts'
+import type { Publisher } from './ingest/publisher.ts'
+import type { CloseReason, MqttStats } from './stats.ts'
+import { FrameReader } from './wire/frame-reader.ts'
+import { Output } from './wire/output.ts'
+import { PacketType, Reason } from './wire/packets.ts'
+import type { PacketFault, PublishDecoder } from './wire/publish.ts'
+
+/** A peer that was told why it is disconnected may read that for so long. */
+const FAREWELL_MS = 1000
+
+/** Flags that a fixed header must have [MQTT-2.2.2-1]; PUBLISH carries its own. */
+const flagsOf = (type: number): number =>
+  type === PacketType.pubrel || type === PacketType.subscribe || type === PacketType.unsubscribe
+    ? 2
+    : 0
+
+type State = 'opening' | 'connecting' | 'ready' | 'closing' | 'closed'
+
+/** What the front end does for its connections. */
+export interface ConnectionHost {
+  readonly stats: MqttStats
+  readonly logger: Logger
+  readonly packetBytesMax: number
+  readonly dirty: Output[]
+  /** Sends what all outputs have collected. */
+  flush(): void
+  /** The same, at the end of the loop turn. */
+  flushSoon(): void
+  /** Makes what a connected client needs. */
+  connected(connection: Connection, facts: SessionFacts): ConnectedParts
+  subscribed(subscriber: Subscriber, subscriptions: readonly Subscription[]): void
+  unsubscribed(subscriber: Subscriber, filters: readonly string[]): void
+  closed(connection: Connection, subscriber: Subscriber | undefined): void
+}
+
+export interface ConnectedParts {
+  readonly publisher: Publisher
+  readonly subscriber: Subscriber
+  readonly decoder: PublishDecoder
+}
+
+export class Connection implements Peer {
+  readonly output: Output
+  private readonly socket: Socket
+  private readonly host: ConnectionHost
+  private readonly frames: FrameReader
+  private readonly protocol: ProtocolSession
+  private state: State = 'opening'
+  private parts: ConnectedParts | undefined
+  private facts: SessionFacts | undefined
+
+  constructor(socket: Socket, host: ConnectionHost, open: (peer: Peer) => ProtocolSession) {
+    this.socket = socket
+    this.host = host
+    this.frames = new FrameReader(host.packetBytesMax)
+    this.output = new Output(socket, host.stats, host.dirty)
+    this.protocol = open(this)
+    host.stats.sockets++
+    socket.on('data', (chunk: Buffer) => this.read(chunk))
+    socket.on('drain', () => this.drained())
+    socket.on('error', () => this.protocol.lost())
+    socket.on('end', () => this.protocol.lost())
+    socket.on('close', () => this.gone())
+  }
+
+  get clientId(): string | undefined {
+    return this.facts?.clientId
+  }
+
+  isOf(session: ProtocolSession): boolean {
+    return this.protocol === session
+  }
+
+  /** Ends the connection from our side; MQTT 5 clients are told the reason. */
+  disconnect(reason: number, why: CloseReason, cause: string): void {
+    if (this.state === 'closing' || this.state === 'closed') return
+    this.state = 'closing'
+    this.protocol.disconnect(reason, why, cause)
+  }
+
+  setReading(reading: boolean): void {
+    if (this.state !== 'ready') return
+    if (reading) this.socket.resume()
+    else this.socket.pause()
+  }
+
+  /** The client is not read because of us: its silence is no reason to end it. */
+  keepAliveWhilePaused(): void {
+    if (this.parts?.publisher.isPaused === true) this.protocol.touch()
+  }
+
+  send(bytes: Uint8Array): void {
+    this.output.bytes(bytes)
+    this.host.flushSoon()
+  }
+
+  ready(facts: SessionFacts): void {
+    this.facts = facts
+    this.parts = this.host.connected(this, facts)
+    this.state = 'ready'
+    this.socket.resume()
+    // What came behind CONNECT was held until now.
+    queueMicrotask(() => this.read(undefined))
+  }
+
+  subscribed(subscriptions: readonly Subscription[]): void {
+    if (this.parts !== undefined) this.host.subscribed(this.parts.subscriber, subscriptions)
+  }
+
+  unsubscribed(filters: readonly string[]): void {
+    if (this.parts !== undefined) this.host.unsubscribed(this.parts.subscriber, filters)
+  }
+
+  will(publish: Buffer): void {
+    const { parts } = this
+    if (parts === undefined) return
+    new FrameReader(this.host.packetBytesMax).read(publish, (first, bytes, _at, bodyAt, end) => {
+      const fault = parts.decoder.decode(first, bytes, bodyAt, end)
+      assert(fault === undefined, 'a will that CONNECT let in can be published')
+      parts.publisher.will(parts.decoder.packet, bytes, end)
+      return true
+    })
+  }
+
+  ended(reason: CloseReason, cause: string): void {
+    if (this.state === 'closed') return
+    this.state = 'closed'
+    this.host.stats.closed[reason]++
+    if (this.parts === undefined) this.host.stats.connectionsRefused++
+    this.host.logger.debug({ client: this.clientId, reason, cause }, 'connection closed')
+    this.parts?.publisher.close()
+    this.parts?.subscriber.close()
+    this.host.closed(this, this.parts?.subscriber)
+    this.frames.clear()
+    this.output.flush()
+    this.farewell()
+  }
+
+  /**
+   * Closes so that the last packet is read: closing a socket with unread input resets it, and the
+   * reset would overtake the DISCONNECT that says why.
+   */
+  private farewell(): void {
+    const { socket } = this
+    if (socket.destroyed) return
+    socket.removeAllListeners('data')
+    socket.on('data', () => undefined)
+    socket.resume()
+    socket.end()
+    const timer = setTimeout(() => socket.destroy(), FAREWELL_MS)
+    socket.once('close', () => clearTimeout(timer))
+  }
+
+  private gone(): void {
+    this.host.stats.sockets--
+    this.protocol.lost()
+  }
+
+  private drained(): void {
+    if (this.parts === undefined || this.state !== 'ready') return
+    this.parts.subscriber.pump()
+    this.host.flush()
+  }
+
+  private read(chunk: Buffer | undefined): void {
+    if (this.state === 'closing' || this.state === 'closed') return
+    if (chunk !== undefined) this.host.stats.receivedBytes += chunk.length
+    try {
+      const fault = this.frames.read(chunk, this.onFrame)
+      if (fault === 'malformed') {
+        this.disconnect(
+          Reason.malformedPacket,
+          'malformed-packet',
+          'the packet length is malformed',
+        )
+      } else if (fault === 'too-large') {
+        const cause = `a packet is larger than ${this.host.packetBytesMax} bytes`
+        this.disconnect(Reason.packetTooLarge, 'packet-too-large', cause)
+      }
+    } catch (thrown) {
+      this.fail(thrown)
+    }
+    if (this.parts === undefined) return
+    this.protocol.touch()
+    this.parts.publisher.checkBounds()
+    this.host.flush()
+  }
+
+  /** N1: a bug that one client's packet met must not take the others with it. */
+  fail(thrown: unknown): void {
+    if (thrown instanceof AssertionFailure) throw thrown
+    this.host.logger.error(
+      { client: this.clientId, err: thrown },
+      'a packet of this client could not be handled: only its connection is closed',
+    )
+    this.disconnect(Reason.implementationSpecific, 'internal-error', messageOf(thrown))
+  }
+
+  private readonly onFrame = (
+    first: number,
+    bytes: Buffer,
+    at: number,
+    bodyAt: number,
+    end: number,
+  ): boolean => {
+    const type = first >> 4
+    if (this.state === 'ready' && this.parts !== undefined) {
+      if (type === PacketType.publish) return this.onPublish(this.parts, first, bytes, bodyAt, end)
+      if ((first & 15) !== flagsOf(type)) return this.protocolFault('the packet has wrong flags')
+      if (type >= PacketType.puback && type <= PacketType.pubcomp) {
+        return this.onAck(this.parts, type, bytes, bodyAt, end)
+      }
+    }
+    return this.onControl(type, first, bytes, at, end)
+  }
+
+  private onControl(type: number, first: number, bytes: Buffer, at: number, end: number): boolean {
+    if ((this.state === 'opening') !== (type === PacketType.connect)) {
+      // The first packet is CONNECT [MQTT-3.1.0-1], and no later one is [MQTT-3.1.0-2].
+      return this.protocolFault(
+        type === PacketType.connect ? 'CONNECT was sent twice' : 'the first packet is not CONNECT',
+      )
+    }
+    if ((first & 15) !== flagsOf(type)) return this.protocolFault('the packet has wrong flags')
+    if (!CLIENT_TYPES.has(type)) return this.protocolFault('only a server sends such a packet')
+    if (this.state === 'opening') {
+      this.state = 'connecting'
+      this.socket.pause()
+    }
+    // The parser keeps parts of what it gets: it must not be a view on the read chunk.
+    this.protocol.packet(Buffer.from(bytes.subarray(at, end)))
+    return this.state === 'ready'
+  }
+
+  private onPublish(
+    parts: ConnectedParts,
+    first: number,
+    bytes: Buffer,
+    bodyAt: number,
+    end: number,
+  ): boolean {
+    const fault = parts.decoder.decode(first, bytes, bodyAt, end)
+    if (fault === undefined) parts.publisher.publish(parts.decoder.packet, bytes, end)
+    else if (fault.fatal) return this.packetFault(fault)
+    else parts.publisher.reject(parts.decoder.packet, fault.reason)
+    return true
+  }
+
+  private onAck(
+    parts: ConnectedParts,
+    type: number,
+    bytes: Buffer,
+    bodyAt: number,
+    end: number,
+  ): boolean {
+    const length = end - bodyAt
+    const isLong = this.facts?.version === 5 && length > 2
+    if (length < 2 || (length > 2 && !isLong)) return this.malformed('an ack has a wrong length')
+    const packetId = bytes.readUInt16BE(bodyAt)
+    if (packetId === 0) return this.protocolFault('an ack has packet identifier 0')
+    const reason = isLong ? (bytes[bodyAt + 2] as number) : Reason.success
+    if (type === PacketType.puback) parts.subscriber.puback(packetId)
+    else if (type === PacketType.pubrec) parts.subscriber.pubrec(packetId, reason)
+    else if (type === PacketType.pubrel) parts.publisher.pubrel(packetId)
+    else parts.subscriber.pubcomp(packetId)
+    return true
+  }
+
+  private packetFault(fault: PacketFault): boolean {
+    const why = fault.reason === Reason.protocolError ? 'protocol-error' : 'malformed-packet'
+    this.disconnect(fault.reason, why, fault.sentence)
+    return false
+  }
+
+  private malformed(cause: string): boolean {
+    this.disconnect(Reason.malformedPacket, 'malformed-packet', cause)
+    return false
+  }
+
+  private protocolFault(cause: string): boolean {
+    this.disconnect(Reason.protocolError, 'protocol-error', cause)
+    return false
+  }
+}
+
+const CLIENT_TYPES: ReadonlySet<number> = new Set([
+  PacketType.connect,
+  PacketType.subscribe,
+  PacketType.unsubscribe,
+  PacketType.pingreq,
+  PacketType.disconnect,
+  PacketType.auth,
+])

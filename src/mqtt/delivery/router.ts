@@ -1,0 +1,43 @@
+/**
+ * Takes what the log has kept to everyone who subscribes to it, in position order. Driven by the
+ * commit, not by the publisher's connection: a message is delivered also when its publisher is gone.
+ */
+import type { EventLog, LogRecord, Position } from '../../log/log.ts'
+import { asPosition } from '../../log/log.ts'
+import type { Subscriber } from './subscriber.ts'
+import { SubscriptionTree } from './subscriptions.ts'
+
+export class Router {
+  readonly tree = new SubscriptionTree<Subscriber>()
+  private readonly ends = new Map<string, Position>()
+  private readonly flush: () => void
+
+  /** `flush` sends what the connections have collected; called once per batch. */
+  constructor(log: EventLog, flush: () => void) {
+    this.flush = flush
+    log.follow((records) => this.kept(records))
+  }
+
+  /** Behind the last record of the stream that was routed; 0 before the first. */
+  keptEnd(stream: string): Position {
+    return this.ends.get(stream) ?? asPosition(0)
+  }
+
+  /** A message that no stream takes: to whoever is there now. */
+  unlogged(record: LogRecord): void {
+    this.route(record)
+  }
+
+  private kept(records: readonly LogRecord[]): void {
+    const last = records.at(-1)
+    if (last === undefined) return
+    this.ends.set(last.stream, asPosition(last.position + 1))
+    for (const record of records) this.route(record)
+    this.flush()
+  }
+
+  private route(record: LogRecord): void {
+    const matches = this.tree.match(record.topic)
+    for (const match of matches) match.subscriber.live(record, match)
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * Who subscribes to what: a tree over topic levels, kept in Maps because names from the wire never
+ * index a plain object. Matches are cached per topic until a subscription changes.
+ */
+import type { QoS } from '../../log/log.ts'
+
+export interface Subscription {
+  readonly filter: string
+  readonly qos: QoS
+  /** The subscriber's own messages are not sent back to it [MQTT-3.8.3-3]. */
+  readonly noLocal: boolean
+  /** The retain flag stays as the publisher set it [MQTT-3.3.1-12]. */
+  readonly retainAsPublished: boolean
+  /** MQTT 5's subscription identifier. */
+  readonly id: number | undefined
+}
+
+/** One subscriber of a topic, its overlapping subscriptions joined [MQTT-3.3.4-2]. */
+export interface Match<S> {
+  readonly subscriber: S
+  /** The highest of the matching subscriptions. */
+  readonly qos: QoS
+  /** For a message of the subscriber's own: only those without No Local; undefined when none is. */
+  readonly ownQos: QoS | undefined
+  readonly retainAsPublished: boolean
+  readonly ids: readonly number[]
+}
+
+/** Topics whose matches are kept; at the limit all are forgotten, which costs a walk each. */
+const CACHED_TOPICS_MAX = 20_000
+
+class Node<S> {
+  readonly children = new Map<string, Node<S>>()
+  /** By subscriber: a filter stands once per subscriber [MQTT-3.8.4-3]. */
+  readonly subscribers = new Map<S, Subscription>()
+}
+
+export class SubscriptionTree<S> {
+  private readonly root = new Node<S>()
+  private readonly cache = new Map<string, readonly Match<S>[]>()
+  private count = 0
+
+  get size(): number {
+    return this.count
+  }
+
+  /** Adds or replaces; true when the subscriber did not have the filter. */
+  add(subscriber: S, subscription: Subscription): boolean {
+    let node = this.root
+    for (const level of subscription.filter.split('/')) {
+      let child = node.children.get(level)
+      if (child === undefined) {
+        child = new Node()
+        node.children.set(level, child)
+      }
+      node = child
+    }
+    const isNew = !node.subscribers.has(subscriber)
+    node.subscribers.set(subscriber, subscription)
+    if (isNew) this.count++
+    this.cache.clear()
+    return isNew
+  }
+
+  /** True when it was there. */
+  remove(subscriber: S, filter: string): boolean {
+    const levels = filter.split('/')
+    const path = [this.root]
+    for (const level of levels) {
+      const child = path.at(-1)?.children.get(level)
+      if (child === undefined) return false
+      path.push(child)
+    }
+    if (path.at(-1)?.subscribers.delete(subscriber) !== true) return false
+    for (let depth = levels.length; depth > 0; depth--) {
+      const node = path[depth] as Node<S>
+      if (node.subscribers.size > 0 || node.children.size > 0) break
+      path[depth - 1]?.children.delete(levels[depth - 1] as string)
+    }
+    this.count--
+    this.cache.clear()
+    return true
+  }
+
+  /** Everyone who gets a message on `topic`, each once. The list is shared: do not change it. */
+  match(topic: string): readonly Match<S>[] {
+    const known = this.cache.get(topic)
+    if (known !== undefined) return known
+    const found = new Map<S, Subscription[]>()
+    walk(this.root, topic.split('/'), 0, topic.startsWith('$'), found)
+    const matches = [...found].map(([subscriber, subscriptions]) => join(subscriber, subscriptions))
+    if (this.cache.size >= CACHED_TOPICS_MAX) this.cache.clear()
+    this.cache.set(topic, matches)
+    return matches
+  }
+}
+
+function walk<S>(
+  node: Node<S>,
+  levels: readonly string[],
+  depth: number,
+  reserved: boolean,
+  found: Map<S, Subscription[]>,
+): void {
+  // Wildcards at the first level do not match topics that begin with $ [MQTT-4.7.2-1].
+  const wild = depth > 0 || !reserved
+  if (wild) collect(node.children.get('#'), found)
+  const level = levels[depth]
+  if (level === undefined) {
+    collect(node, found)
+    return
+  }
+  const exact = node.children.get(level)
+  if (exact !== undefined) walk(exact, levels, depth + 1, reserved, found)
+  const single = wild ? node.children.get('+') : undefined
+  if (single !== undefined) walk(single, levels, depth + 1, reserved, found)
+}
+
+function collect<S>(node: Node<S> | undefined, found: Map<S, Subscription[]>): void {
+  if (node === undefined) return
+  for (const [subscriber, subscription] of node.subscribers) {
+    const list = found.get(subscriber)
+    if (list === undefined) found.set(subscriber, [subscription])
+    else list.push(subscription)
+  }
+}
+
+function join<S>(subscriber: S, subscriptions: readonly Subscription[]): Match<S> {
+  const highest = (of: readonly Subscription[]): QoS =>
+    Math.max(0, ...of.map(({ qos }) => qos)) as QoS
+  const own = subscriptions.filter(({ noLocal }) => !noLocal)
+  return {
+    subscriber,
+    qos: highest(subscriptions),
+    ownQos: own.length === 0 ? undefined : highest(own),
+    retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
+    ids: subscriptions.flatMap(({ id }) => (id === undefined ? [] : [id])),
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Builds the front end: listeners, connections, the protocol side, ingest and delivery.
+ */
+import type { Socket } from 'node:net'
+import type { Position } from '../log/log.ts'
+import { createAedesProtocol } from './aedes/aedes-protocol.ts'
+import type { Protocol, SessionFacts } from './aedes/protocol.ts'
+import { type ConnectedParts, Connection, type ConnectionHost } from './connection.ts'
+import { CatchUp } from './delivery/catch-up.ts'
+import { Router } from './delivery/router.ts'
+import { Subscriber } from './delivery/subscriber.ts'
+import type { Subscription } from './delivery/subscriptions.ts'
+import { Backlog } from './ingest/backlog.ts'
+import { Publisher } from './ingest/publisher.ts'
+import { Listener } from './listener.ts'
+import type { ListenerAddress, MqttFrontEnd, MqttParts } from './mqtt.ts'
+import { emptyStats } from './stats.ts'
+import { flushAll, type Output } from './wire/output.ts'
+import { REMAINING_LENGTH_MAX, Reason } from './wire/packets.ts'
+import { PublishDecoder } from './wire/publish.ts'
+
+/** A client that connects and says nothing is dropped after this. */
+const CONNECT_TIMEOUT_MS = 30_000
+/** Shorter than half the shortest keep-alive that is sensible; paused publishers are few. */
+const PAUSED_KEEP_ALIVE_MS = 500
+
+/** Nothing listens until `listen`. */
+export function createMqttFrontEnd(parts: MqttParts): MqttFrontEnd {
+  const protocol = createAedesProtocol({
+    packetBytesMax: parts.settings.maxPacketBytes,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+  })
+  return new FrontEnd(parts, protocol)
+}
+
+class FrontEnd implements MqttFrontEnd, ConnectionHost {
+  readonly stats = emptyStats()
+  readonly logger
+  readonly packetBytesMax: number
+  readonly dirty: Output[] = []
+  private readonly parts: MqttParts
+  private readonly protocol: Protocol
+  private readonly listeners: readonly Listener[]
+  private readonly connections = new Set<Connection>()
+  /** What each subscriber subscribes to, so that its subscriptions go with it. */
+  private readonly filters = new Map<Subscriber, Set<string>>()
+  private readonly router: Router
+  private readonly backlog: Backlog
+  private readonly pausedTimer: NodeJS.Timeout
+  private flushScheduled = false
+
+  constructor(parts: MqttParts, protocol: Protocol) {
+    this.parts = parts
+    this.logger = parts.logger
+    this.protocol = protocol
+    this.packetBytesMax = Math.min(parts.settings.maxPacketBytes, REMAINING_LENGTH_MAX)
+    this.router = new Router(parts.log, () => this.flush())
+    this.backlog = new Backlog(parts.settings.maxPublishBacklogBytes)
+    this.listeners = parts.settings.listeners.map(
+      (address) => new Listener(address, (socket) => this.accept(socket)),
+    )
+    this.pausedTimer = setInterval(() => this.keepPausedAlive(), PAUSED_KEEP_ALIVE_MS)
+  }
+
+  async listen(): Promise<readonly ListenerAddress[]> {
+    const bound: ListenerAddress[] = []
+    await this.protocol.start()
+    try {
+      for (const listener of this.listeners) bound.push(await listener.listen())
+    } catch (thrown) {
+      await this.close()
+      throw thrown
+    }
+    return bound
+  }
+
+  contain(thrown: unknown): boolean {
+    const culprit = this.protocol.culprit()
+    if (culprit === undefined) return false
+    for (const connection of this.connections) {
+      if (!connection.isOf(culprit)) continue
+      connection.fail(thrown)
+      return true
+    }
+    return false
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.pausedTimer)
+    const stopped = this.listeners.map((listener) => listener.close())
+    for (const connection of this.connections) {
+      connection.disconnect(Reason.serverShuttingDown, 'shutdown', 'the gateway stops')
+    }
+    await this.protocol.close()
+    await Promise.all(stopped)
+  }
+
+  flush(): void {
+    flushAll(this.dirty)
+  }
+
+  flushSoon(): void {
+    if (this.flushScheduled) return
+    this.flushScheduled = true
+    setImmediate(() => {
+      this.flushScheduled = false
+      this.flush()
+    })
+  }
+
+  connected(connection: Connection, facts: SessionFacts): ConnectedParts {
+    const { log, clock, settings } = this.parts
+    this.stats.connections++
+    this.stats.connectionsAccepted++
+    const publisher = new Publisher(log.client(facts.clientId), facts.version, {
+      log,
+      clock,
+      output: connection.output,
+      backlog: this.backlog,
+      stats: this.stats,
+      deliverUnlogged: (record) => this.router.unlogged(record),
+      setReading: (reading) => connection.setReading(reading),
+      refuse: () =>
+        connection.disconnect(
+          Reason.implementationSpecific,
+          'storage',
+          'the log could not keep a message',
+        ),
+    })
+    const subscriber = this.subscriberOf(connection, facts, settings.maxInflight)
+    this.filters.set(subscriber, new Set())
+    return { publisher, subscriber, decoder: new PublishDecoder(log, facts.version) }
+  }
+
+  subscribed(subscriber: Subscriber, subscriptions: readonly Subscription[]): void {
+    const filters = this.filters.get(subscriber)
+    for (const subscription of subscriptions) {
+      this.router.tree.add(subscriber, subscription)
+      filters?.add(subscription.filter)
+    }
+    this.stats.subscriptions = this.router.tree.size
+  }
+
+  unsubscribed(subscriber: Subscriber, filters: Iterable<string>): void {
+    const known = this.filters.get(subscriber)
+    for (const filter of filters) {
+      this.router.tree.remove(subscriber, filter)
+      known?.delete(filter)
+    }
+    this.stats.subscriptions = this.router.tree.size
+  }
+
+  closed(connection: Connection, subscriber: Subscriber | undefined): void {
+    this.connections.delete(connection)
+    if (subscriber === undefined) return
+    this.stats.connections--
+    this.unsubscribed(subscriber, [...(this.filters.get(subscriber) ?? [])])
+    this.filters.delete(subscriber)
+  }
+
+  private accept(socket: Socket): void {
+    if (this.connections.size >= this.parts.settings.maxConnections) {
+      this.stats.connectionsRefused++
+      socket.destroy()
+      return
+    }
+    this.connections.add(new Connection(socket, this, (peer) => this.protocol.open(peer)))
+  }
+
+  private subscriberOf(
+    connection: Connection,
+    facts: SessionFacts,
+    inflightMax: number,
+  ): Subscriber {
+    const { log, logger } = this.parts
+    return new Subscriber(
+      facts.clientId,
+      facts.version,
+      {
+        inflightMax: Math.min(inflightMax, facts.receiveMaximum),
+        packetBytesMax: facts.packetBytesMax ?? Number.MAX_SAFE_INTEGER,
+      },
+      connection.output,
+      this.stats,
+      (subscriber) =>
+        new CatchUp(subscriber, {
+          log,
+          tree: this.router.tree,
+          stats: this.stats,
+          logger,
+          keptEnd: (stream): Position => this.router.keptEnd(stream),
+          flush: () => this.flush(),
+          disconnect: () =>
+            connection.disconnect(
+              Reason.implementationSpecific,
+              'storage',
+              'the log cannot be read',
+            ),
+        }),
+    )
+  }
+
+  private keepPausedAlive(): void {
+    if (this.stats.pausedPublishers === 0) return
+    for (const connection of this.connections) connection.keepAliveWhilePaused()
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * What is to be sent to one connection, collected until the end of the work at hand and then written
+ * in one go: 500 deliveries cost 5 system calls, not 500. Acks are kept as numbers and packed into
+ * four bytes each at the flush; everything else is written straight into a chunk from a shared pool.
+ *
+ * The memory a peer that does not read can hold is bounded: whoever sends what may be dropped or
+ * delayed asks `hasRoom` first.
+ */
+import type { Socket } from 'node:net'
+import type { MqttStats } from '../stats.ts'
+
+const CHUNK_BYTES = 64 * 1024
+/** Of all connections together; more are left to the garbage collector. */
+const POOLED_CHUNKS_MAX = 64
+/** A socket with more than this unsent counts as full. */
+const UNSENT_BYTES_MAX = 256 * 1024
+
+const pool: Buffer[] = []
+
+export class Output {
+  /** The chunk that is being filled; write at `length` after `reserve`, then raise it. */
+  chunk: Buffer | undefined
+  length = 0
+  private acks: number[] = []
+  /** In the order of their writes, to be pooled again when each is done. */
+  private readonly writing: Buffer[] = []
+  private readonly socket: Socket
+  private readonly stats: MqttStats
+  private readonly dirty: Output[]
+  private isDirty = false
+
+  /** `dirty` is where an output with something to send is put until `flushAll`. */
+  constructor(socket: Socket, stats: MqttStats, dirty: Output[]) {
+    this.socket = socket
+    this.stats = stats
+    this.dirty = dirty
+  }
+
+  get hasRoom(): boolean {
+    return this.socket.writableLength + this.length < UNSENT_BYTES_MAX
+  }
+
+  /** PUBACK, PUBREC, PUBREL or PUBCOMP in the short form, which MQTT 5 allows for success. */
+  ack(first: number, packetId: number): void {
+    this.acks.push((first << 16) | packetId)
+    this.markDirty()
+  }
+
+  bytes(bytes: Uint8Array): void {
+    const at = this.reserve(bytes.length)
+    ;(this.chunk as Buffer).set(bytes, at)
+    this.length += bytes.length
+  }
+
+  /** Makes room for `size` bytes in `chunk` and returns where they go. */
+  reserve(size: number): number {
+    if (this.chunk === undefined || this.length + size > this.chunk.length) {
+      this.writeChunk()
+      this.chunk = size > CHUNK_BYTES ? Buffer.allocUnsafeSlow(size) : (pool.pop() ?? newChunk())
+    }
+    this.markDirty()
+    return this.length
+  }
+
+  /** Sends what was collected. */
+  flush(): void {
+    this.isDirty = false
+    const both = this.acks.length > 0 && this.length > 0
+    if (both) this.socket.cork()
+    if (this.acks.length > 0) this.writeAcks()
+    this.writeChunk()
+    if (both) this.socket.uncork()
+  }
+
+  private markDirty(): void {
+    if (this.isDirty) return
+    this.isDirty = true
+    this.dirty.push(this)
+  }
+
+  private writeAcks(): void {
+    const acks = this.acks
+    const bytes = Buffer.allocUnsafe(acks.length * 4)
+    let at = 0
+    for (const ack of acks) {
+      bytes[at] = ack >> 16
+      bytes[at + 1] = 2
+      bytes[at + 2] = (ack >> 8) & 255
+      bytes[at + 3] = ack & 255
+      at += 4
+    }
+    acks.length = 0
+    if (this.socket.destroyed) return
+    this.stats.sentBytes += bytes.length
+    this.socket.write(bytes)
+  }
+
+  private writeChunk(): void {
+    const chunk = this.chunk
+    if (chunk === undefined) return
+    const length = this.length
+    this.chunk = undefined
+    this.length = 0
+    if (length === 0 || this.socket.destroyed) {
+      release(chunk)
+      return
+    }
+    this.stats.sentBytes += length
+    this.writing.push(chunk)
+    this.socket.write(chunk.subarray(0, length), this.written)
+  }
+
+  private readonly written = (): void => {
+    const chunk = this.writing.shift()
+    if (chunk !== undefined) release(chunk)
+  }
+}
+
+function newChunk(): Buffer {
+  return Buffer.allocUnsafeSlow(CHUNK_BYTES)
+}
+
+function release(chunk: Buffer): void {
+  if (chunk.length === CHUNK_BYTES && pool.length < POOLED_CHUNKS_MAX) pool.push(chunk)
+}
+
+/** Flushes every output that has something to send. */
+export function flushAll(dirty: Output[]): void {
+  for (const output of dirty) output.flush()
+  dirty.length = 0
+}
