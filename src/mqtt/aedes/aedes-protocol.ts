@@ -155,6 +155,7 @@ class Session implements ProtocolSession {
   private readonly peer: Peer
   private readonly context: AsyncLocalStorage<Session>
   private client: AedesClient | undefined
+  private wasReady = false
   private why: { reason: CloseReason; cause: string } | undefined
 
   constructor(peer: Peer, context: AsyncLocalStorage<Session>) {
@@ -201,6 +202,7 @@ class Session implements ProtocolSession {
   }
 
   ready(): void {
+    this.wasReady = true
     const client = this.client as AedesClient
     this.peer.ready({
       clientId: client.id ?? '',
@@ -260,7 +262,7 @@ class Session implements ProtocolSession {
       return { reason: 'client-disconnected', cause: 'the client sent DISCONNECT' }
     }
     if (error === null) {
-      return this.client?.connected === true
+      return this.wasReady
         ? { reason: 'taken-over', cause: 'another connection has the same client id' }
         : { reason: 'refused', cause: 'CONNECT was refused' }
     }
