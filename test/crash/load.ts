@@ -1,0 +1,66 @@
+/**
+ * Publishers that number their messages and note what was acknowledged: what they noted must be in
+ * the log, whatever happens to the gateway.
+ */
+import { RawClient } from '../support/raw-client.ts'
+
+/** One message: which publisher, its how many-eth. */
+export interface Sent {
+  readonly publisher: string
+  readonly sequence: number
+}
+
+const WINDOW = 50
+
+export class NumberedPublisher {
+  readonly name: string
+  /** Highest sequence number sent, and all that were acknowledged. */
+  sent = 0
+  readonly acknowledged = new Set<number>()
+  private readonly topic: string
+  private readonly qos: 1 | 2
+  private client: RawClient | undefined
+  private inflight = new Map<number, number>()
+  private nextId = 0
+
+  constructor(name: string, topic: string, qos: 1 | 2) {
+    this.name = name
+    this.topic = topic
+    this.qos = qos
+  }
+
+  /** Publishes as fast as its window lets it, until the connection ends. Sends nothing twice. */
+  async run(port: number): Promise<void> {
+    const client = await RawClient.open(port)
+    this.client = client
+    this.inflight = new Map()
+    client.socket.on('data', () => this.work())
+    client.send(client.connectPacket({ clientId: this.name }))
+    await client.closing()
+  }
+
+  stop(): void {
+    this.client?.end()
+  }
+
+  private work(): void {
+    const client = this.client as RawClient
+    for (const packet of client.received.splice(0)) {
+      if (packet.cmd !== 'puback' && packet.cmd !== 'pubrec') continue
+      const id = packet.messageId ?? 0
+      this.acknowledged.add(this.inflight.get(id) ?? -1)
+      this.inflight.delete(id)
+      if (packet.cmd === 'pubrec') client.send({ cmd: 'pubrel', messageId: id })
+    }
+    while (this.inflight.size < WINDOW && !client.closed) this.publish(client)
+  }
+
+  private publish(client: RawClient): void {
+    do this.nextId = (this.nextId % 65_535) + 1
+    while (this.inflight.has(this.nextId))
+    const sequence = ++this.sent
+    this.inflight.set(this.nextId, sequence)
+    const message: Sent = { publisher: this.name, sequence }
+    client.publish(this.topic, JSON.stringify(message), { qos: this.qos, messageId: this.nextId })
+  }
+}
