@@ -1,6 +1,7 @@
 /**
  * Time as a port: the system's in production, a hand-moved one in tests and simulations.
- * Wall time can jump (gateways have no battery clock); monotonic time never goes back within a boot.
+ * Wall time can jump (gateways have no battery clock); monotonic time never goes back within a
+ * boot.
  */
 export interface Clock {
   /** Wall time in milliseconds since 1970, with a fraction. */

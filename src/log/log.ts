@@ -1,14 +1,15 @@
 /**
  * The door of the log: an ordered, durable, partitioned record of all messages.
  *
- * It owns streams, segments, positions, offsets, commits and the tail cache. It knows no MQTT beyond
- * the topic string, the QoS number and an opaque property block; who may read or write is not its
- * business. Two implementations stand behind this port: the SQLite log and the in-memory model.
+ * It owns streams, segments, positions, offsets, commits and the tail cache. It knows no MQTT
+ * beyond the topic string, the QoS number and an opaque property block; who may read or write is
+ * not its business. Two implementations stand behind this port: the SQLite log and the in-memory
+ * model.
  *
  * Invariants, cited by asserts and tests:
  * L1. Positions of a stream and offsets of a partition are dense: no hole, no repeat, ever.
- * L2. A waiter is told 'kept' only after the stream's ack rule holds for the record: 'fsync' after its
- *     transaction is synced, 'write' after it is committed, 'receive' at once.
+ * L2. A waiter is told 'kept' only after the stream's ack rule holds for the record: 'fsync' after
+ *     its transaction is synced, 'write' after it is committed, 'receive' at once.
  * L3. Waiters of one stream are told in append order; followers see records in position order,
  *     each once, and only after its waiter was told.
  * L4. Nothing that was told 'kept' is missing after a reopen (as far as the ack rule goes).
@@ -165,7 +166,10 @@ export interface EventLog {
   route(topic: string): Route
   /** A client's name, made once per connection. */
   client(name: string): ClientName
-  /** Gives the record its position and offset, copies it, and settles it later. Never throws for storage. */
+  /**
+   * Gives the record its position and offset, copies it, and settles it later. Never throws for
+   * storage.
+   */
   append(record: NewRecord): LogRecord
   /** Hands what was appended to the writer now instead of at the end of the loop turn. */
   flush(): void
@@ -175,7 +179,9 @@ export interface EventLog {
   onCommit(listener: (report: CommitReport) => void): void
   onFailure(listener: (stream: string, reason: string) => void): void
 
-  /** A page of kept records from a position on; earlier than the first record begins at the first. */
+  /**
+   * A page of kept records from a position on; earlier than the first record begins at the first.
+   */
   read(query: ReadQuery): Promise<RecordPage>
   /** The position at which a reader with this start begins. */
   locate(stream: string, start: Start): Promise<Position>

@@ -30,7 +30,10 @@ declare const positionBrand: unique symbol
 declare const offsetBrand: unique symbol
 declare const partitionBrand: unique symbol
 
-/** The number of a record in its stream, dense from 0. Exact: a million a second fill 2^53 in 285 years. */
+/**
+ * The number of a record in its stream, dense from 0. Exact: a million a second fill 2^53 in 285
+ * years.
+ */
 export type Position = number & { readonly [positionBrand]: true }
 /** The number of a record in its partition, dense from 0. */
 export type Offset = number & { readonly [offsetBrand]: true }
@@ -132,7 +135,9 @@ export class LogRecord {
     return this.bytes.subarray(this.payloadAt, this.payloadEnd)
   }
 
-  /** The MQTT 5 property block as published, without its length; empty when there was none. A view. */
+  /**
+   * The MQTT 5 property block as published, without its length; empty when there was none. A view.
+   */
   get properties(): Uint8Array {
     return this.bytes.subarray(this.propertiesAt, this.payloadAt)
   }

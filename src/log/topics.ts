@@ -6,7 +6,10 @@
 /** A topic or filter is at most 65,535 bytes of UTF-8 [MQTT-4.7.3-3]. */
 const TOPIC_BYTES_MAX = 65_535
 
-/** Why `filter` is no topic filter [MQTT-4.7.1-2] [MQTT-4.7.1-3] [MQTT-4.7.3-1]; undefined when it is one. */
+/**
+ * Why `filter` is no topic filter [MQTT-4.7.1-2] [MQTT-4.7.1-3] [MQTT-4.7.3-1]; undefined when it
+ * is one.
+ */
 export function filterFault(filter: string): string | undefined {
   if (filter === '') return 'is empty'
   if (filter.includes('\u0000')) return 'contains the null character'

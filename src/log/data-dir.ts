@@ -1,0 +1,102 @@
+/**
+ * The data directory: made if missing, owned by one process, with a number for each boot.
+ *
+ *   <data dir>/gateway.lock   held while a gateway runs
+ *   <data dir>/state.db       boots
+ *   <data dir>/streams/<stream>/…
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import Database from 'better-sqlite3'
+import { assert } from '../base/assert.ts'
+import { codeOf, messageOf, SluiceError } from '../base/errors.ts'
+import { streamFolder } from './segment.ts'
+import { syncFolder } from './writer/segment-file.ts'
+
+/** A stream's name is a folder's name: nothing that leads elsewhere or is hidden. */
+const STREAM_NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]*$/
+
+export interface DataDirLock {
+  release(): void
+}
+
+/**
+ * Makes the directory (for its owner only) and takes it for this process.
+ * Throws `data-dir-unusable` or `data-dir-locked`.
+ */
+export function takeDataDir(dataDir: string): DataDirLock {
+  return usable(dataDir, () => {
+    makeFolder(dataDir)
+    return lock(dataDir)
+  })
+}
+
+/** Makes the folders of the streams. Throws `data-dir-unusable`. */
+export function makeStreamFolders(dataDir: string, streams: readonly string[]): void {
+  usable(dataDir, () => {
+    makeFolder(path.join(dataDir, 'streams'))
+    for (const stream of streams) {
+      assert(STREAM_NAME.test(stream), `"${stream}" can be the name of a folder`)
+      makeFolder(streamFolder(dataDir, stream))
+    }
+  })
+}
+
+/** Numbers this run, from 1, durably: no two boots of a data directory share a number. */
+export function nextBoot(dataDir: string, startedMs: number): number {
+  return usable(dataDir, () => {
+    const db = new Database(path.join(dataDir, 'state.db'))
+    try {
+      db.pragma('synchronous = FULL')
+      db.exec(
+        'CREATE TABLE IF NOT EXISTS boot (boot INTEGER PRIMARY KEY, started INTEGER NOT NULL)',
+      )
+      const { lastInsertRowid } = db
+        .prepare('INSERT INTO boot (started) VALUES (?)')
+        .run(Math.round(startedMs))
+      return Number(lastInsertRowid)
+    } finally {
+      db.close()
+    }
+  })
+}
+
+/**
+ * An exclusive transaction on a file of its own: the kernel lets go of it when the process ends in
+ * whatever way, so no stale lock is left to clean up.
+ */
+function lock(dataDir: string): DataDirLock {
+  const db = new Database(path.join(dataDir, 'gateway.lock'), { timeout: 0 })
+  try {
+    db.pragma('locking_mode = EXCLUSIVE')
+    db.exec('BEGIN EXCLUSIVE')
+  } catch (cause) {
+    db.close()
+    if (codeOf(cause) !== 'SQLITE_BUSY') throw cause
+    throw new SluiceError(
+      'data-dir-locked',
+      `another gateway is running on the data directory ${path.resolve(dataDir)}`,
+      { cause },
+    )
+  }
+  return { release: () => void db.close() }
+}
+
+function makeFolder(folder: string): void {
+  if (fs.existsSync(folder) && fs.statSync(folder).isDirectory()) return
+  fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
+  syncFolder(path.dirname(folder))
+}
+
+function usable<T>(dataDir: string, work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    if (cause instanceof SluiceError || codeOf(cause) === undefined) throw cause
+    throw new SluiceError(
+      'data-dir-unusable',
+      `the data directory ${path.resolve(dataDir)} cannot be used: ${messageOf(cause)}`,
+      { cause },
+    )
+  }
+}

@@ -1,0 +1,31 @@
+/** What the main thread asks of the reader thread. Answers come in the order of the questions. */
+import { type ErrorCode, SluiceError } from '../../base/errors.ts'
+import type { Position, ReadQuery, Start, StreamBounds } from '../log.ts'
+import type { PackedPage } from './page.ts'
+
+export interface ReaderOptions {
+  readonly dataDir: string
+}
+
+export type ToReader =
+  | { readonly kind: 'read'; readonly query: ReadQuery; readonly end: Position }
+  | { readonly kind: 'locate'; readonly stream: string; readonly start: Start }
+  | { readonly kind: 'bounds'; readonly stream: string }
+  | { readonly kind: 'close' }
+
+export type FromReader =
+  | { readonly kind: 'page'; readonly page: PackedPage }
+  | { readonly kind: 'located'; readonly position: Position }
+  | { readonly kind: 'bounds'; readonly bounds: StreamBounds }
+  | {
+      readonly kind: 'failed'
+      readonly code: ErrorCode
+      readonly message: string
+      readonly cause: string | undefined
+    }
+
+/** The error of a 'failed' answer, as the reader thread threw it. */
+export function failureOf(answer: FromReader & { kind: 'failed' }): SluiceError {
+  const { code, message, cause } = answer
+  return new SluiceError(code, message, cause === undefined ? {} : { cause: new Error(cause) })
+}

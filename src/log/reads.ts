@@ -1,0 +1,193 @@
+/**
+ * Reads of the running log: from the tail where it reaches, otherwise by the reader thread, which
+ * starts with the first read that needs it.
+ *
+ * The reader sees files, and files can be ahead of what was told (a commit that is not reported
+ * yet) or behind it (records of a 'receive' stream). So its pages are cut at the committed end, and
+ * what is told but not on disk comes from the tail, which never drops it.
+ */
+import { SluiceError } from '../base/errors.ts'
+import type { Lane } from './lane.ts'
+import type {
+  PartitionBounds,
+  Position,
+  ReadQuery,
+  RecordPage,
+  Start,
+  StreamBounds,
+} from './log.ts'
+import { ReaderThread } from './reader/thread.ts'
+import { asOffset, asPartition, asPosition, HEAD_BYTES, LogRecord } from './record.ts'
+import { topicMatches } from './topics.ts'
+
+type OffsetStart = Extract<Start, { kind: 'offset' }>
+
+/** Looked at for one page from the tail, so that a filter without a match blocks nobody. */
+const LOOKED_AT_MAX = 4096
+
+export class LogReads {
+  private readonly laneOf: (stream: string) => Lane
+  private readonly reader: ReaderThread
+
+  /** `laneOf` throws `stream-unknown`. */
+  constructor(dataDir: string, laneOf: (stream: string) => Lane) {
+    this.laneOf = laneOf
+    this.reader = new ReaderThread(dataDir)
+  }
+
+  async read(query: ReadQuery): Promise<RecordPage> {
+    const lane = this.laneOf(query.stream)
+    if (query.from >= lane.tail.first) return readTail(lane, query, query.from)
+    if (isLost(lane, query.from)) return readTail(lane, query, lane.tail.first)
+    const page = await this.reader.read(query, asPosition(onDiskEnd(lane)))
+    return { ...page, end: asPosition(lane.keptEnd) }
+  }
+
+  async locate(stream: string, start: Start): Promise<Position> {
+    const lane = this.laneOf(stream)
+    if (start.kind === 'latest') return asPosition(lane.keptEnd)
+    const onDisk = onDiskEnd(lane)
+    if (start.kind === 'offset') {
+      const found = locateOffset(lane, start, onDisk)
+      if (found !== undefined) return found
+    }
+    const found = await this.reader.locate(stream, start)
+    return found < onDisk ? found : firstInTail(lane, onDisk, start)
+  }
+
+  async bounds(stream: string): Promise<StreamBounds> {
+    const lane = this.laneOf(stream)
+    const onDisk = await this.reader.bounds(stream)
+    const first = Math.min(onDisk.first, lane.keptEnd)
+    const oldest = lane.tail.at(first)
+    const newest = lane.tail.at(lane.keptEnd - 1)
+    return {
+      ...onDisk,
+      first: asPosition(first),
+      end: asPosition(lane.keptEnd),
+      partitions: partitionBounds(lane, onDisk.partitions),
+      firstTimeMs: first === lane.keptEnd ? undefined : (oldest?.timeMs ?? onDisk.firstTimeMs),
+      lastTimeMs: first === lane.keptEnd ? undefined : (newest?.timeMs ?? onDisk.lastTimeMs),
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.reader.close()
+  }
+}
+
+/** Where the files end for readers: told and on disk. */
+function onDiskEnd(lane: Lane): number {
+  return lane.lostFrom ?? Math.min(lane.committedEnd, lane.keptEnd)
+}
+
+/**
+ * The storage failed under a 'receive' stream: these were told and are neither on disk nor here.
+ */
+function isLost(lane: Lane, position: number): boolean {
+  return lane.lostFrom !== undefined && position >= lane.lostFrom
+}
+
+function readTail(lane: Lane, query: ReadQuery, begin: number): RecordPage {
+  const end = lane.keptEnd
+  const from = Math.min(begin, end)
+  const lookEnd = Math.min(end, from + LOOKED_AT_MAX)
+  const found: LogRecord[] = []
+  let sizeBytes = 0
+  let next = from
+  while (next < lookEnd && found.length < query.recordsMax && sizeBytes < query.bytesMax) {
+    const record = lane.tail.at(next++)
+    if (record === undefined || !isWanted(record, query)) continue
+    found.push(record)
+    sizeBytes += record.sizeBytes
+  }
+  return { records: copyOut(found), next: asPosition(next), end: asPosition(end) }
+}
+
+function isWanted(record: LogRecord, { partition, filter }: ReadQuery): boolean {
+  if (partition !== undefined && record.partition !== partition) return false
+  return filter === undefined || topicMatches(filter, record.topic)
+}
+
+/**
+ * The tail takes its memory back; a page is its reader's for good. Heads hold lengths: they come
+ * along.
+ */
+function copyOut(found: readonly LogRecord[]): LogRecord[] {
+  let sizeBytes = 0
+  for (const record of found) sizeBytes += HEAD_BYTES + record.sizeBytes
+  const bytes = new Uint8Array(sizeBytes)
+  let at = 0
+  return found.map((record) => {
+    const headAt = record.topicAt - HEAD_BYTES
+    const shift = at - headAt
+    bytes.set(record.bytes.subarray(headAt, record.payloadEnd), at)
+    at += HEAD_BYTES + record.sizeBytes
+    return new LogRecord(
+      record.stream,
+      record.position,
+      record.partition,
+      record.offset,
+      record.topic,
+      record.client,
+      record.qos,
+      record.retain,
+      record.timeMs,
+      record.boot,
+      record.monotonicUs,
+      bytes,
+      record.topicAt + shift,
+      record.propertiesAt + shift,
+      record.payloadAt + shift,
+      record.payloadEnd + shift,
+    )
+  })
+}
+
+/** An offset that is not on disk; undefined when the files have the answer. */
+function locateOffset(lane: Lane, start: OffsetStart, onDisk: number): Position | undefined {
+  const { partition, offset } = start
+  const end = lane.keptOffsets[partition] ?? 0
+  if (offset === end) return asPosition(lane.keptEnd)
+  if (offset > end) {
+    throw new SluiceError(
+      'start-invalid',
+      `partition ${partition} of "${lane.settings.name}" ends at offset ${end}, before ${offset}`,
+    )
+  }
+  const position = firstInTail(lane, onDisk, start)
+  return lane.tail.at(position)?.offset === offset ? position : undefined
+}
+
+/** The first record in memory from `from` on that is at or after the start; without one the end. */
+function firstInTail(lane: Lane, from: number, start: Start): Position {
+  for (let at = Math.max(from, lane.tail.first); at < lane.keptEnd; at++) {
+    const record = lane.tail.at(at)
+    if (record !== undefined && begins(record, start)) return asPosition(at)
+  }
+  return asPosition(lane.keptEnd)
+}
+
+function begins(record: LogRecord, start: Start): boolean {
+  switch (start.kind) {
+    case 'time':
+      return record.timeMs >= start.timeMs
+    case 'offset':
+      return record.partition === start.partition && record.offset >= start.offset
+    case 'earliest':
+      return true
+    case 'latest':
+      return false
+    default:
+      return start satisfies never
+  }
+}
+
+function partitionBounds(lane: Lane, onDisk: readonly PartitionBounds[]): PartitionBounds[] {
+  const firsts = new Map(onDisk.map(({ partition, first }) => [Number(partition), first]))
+  return lane.keptOffsets.map((end, partition) => ({
+    partition: asPartition(partition),
+    first: firsts.get(partition) ?? asOffset(0),
+    end: asOffset(end),
+  }))
+}

@@ -1,0 +1,117 @@
+/** The main thread's ends of the writer and the keeper. */
+import { assert } from '../base/assert.ts'
+import { SluiceError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { type RunningWorker, startWorker } from '../base/worker.ts'
+import type { FromKeeper, KeeperOptions, ToKeeper } from './keeper/protocol.ts'
+import type {
+  FromWriter,
+  KeeperOrder,
+  StreamEnd,
+  ToWriter,
+  WriterOptions,
+} from './writer/protocol.ts'
+
+export type WriterReport = Extract<FromWriter, { kind: 'report' }>
+
+/**
+ * The writer thread, and the keeper thread behind it, which starts with its first order: most
+ * small gateways never fill half a segment between two starts, and a thread costs memory.
+ */
+export class WriterThread {
+  /** Set by the log before the first message can come. */
+  onReport: (report: WriterReport) => void = () => assert(false, 'nobody listens to the writer')
+  private readonly thread: RunningWorker
+  private readonly logger: Logger | undefined
+  private readonly keeperOptions: KeeperOptions
+  private keeper: RunningWorker | undefined
+  private readonly opened: Promise<readonly StreamEnd[]>
+  private readonly closed: Promise<void>
+
+  constructor(options: WriterOptions, logger: Logger | undefined) {
+    this.logger = logger
+    this.keeperOptions = {
+      dataDir: options.dataDir,
+      streams: options.streams.map((stream) => stream.name),
+    }
+    this.thread = startWorker(new URL('./writer/worker.ts', import.meta.url), options, 'log writer')
+    let nowClosed = (): void => assert(false, 'closed before it was opened')
+    this.closed = new Promise((resolve) => {
+      nowClosed = resolve
+    })
+    this.opened = new Promise((resolve, reject) => {
+      this.thread.worker.on('message', (message: FromWriter) => {
+        if (message.kind === 'report') this.report(message)
+        else if (message.kind === 'opened') resolve(message.streams)
+        else if (message.kind === 'closed') nowClosed()
+        else {
+          this.thread.expectExit()
+          reject(new SluiceError(message.code, message.message, { cause: message.cause }))
+        }
+      })
+    })
+  }
+
+  /** Where each stream stands. Rejects with the SluiceError of a stream that cannot be opened. */
+  async open(): Promise<readonly StreamEnd[]> {
+    return this.opened
+  }
+
+  post(message: ToWriter): void {
+    this.thread.worker.postMessage(message)
+  }
+
+  /** Commits and reports what is open, then ends both threads. */
+  async close(): Promise<void> {
+    this.thread.expectExit()
+    this.post({ kind: 'close' })
+    await this.closed
+    await this.thread.ended()
+    if (this.keeper === undefined) return
+    this.keeper.expectExit()
+    this.toKeeper({ kind: 'close' })
+    await this.keeper.ended()
+  }
+
+  private report(report: WriterReport): void {
+    for (const order of report.orders) this.order(order)
+    this.onReport(report)
+  }
+
+  private order(order: KeeperOrder): void {
+    this.keeper ??= this.startKeeper()
+    this.toKeeper(order)
+  }
+
+  private toKeeper(message: ToKeeper): void {
+    this.keeper?.worker.postMessage(message)
+  }
+
+  private startKeeper(): RunningWorker {
+    const module = new URL('./keeper/worker.ts', import.meta.url)
+    const keeper = startWorker(module, this.keeperOptions, 'log keeper')
+    keeper.worker.on('message', (message: FromKeeper) => this.fromKeeper(message))
+    return keeper
+  }
+
+  private fromKeeper(message: FromKeeper): void {
+    switch (message.kind) {
+      case 'holding':
+        this.post({ kind: 'release', stream: message.stream, file: message.file })
+        break
+      case 'checkpointed':
+        this.post(message)
+        break
+      case 'trouble': {
+        const stream = this.keeperOptions.streams[message.stream]
+        this.logger?.warn({ stream }, message.sentence)
+        break
+      }
+      case 'sealed':
+      case 'closed':
+        break
+      default:
+        message satisfies never
+    }
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * The writer thread: all appends of all streams, one transaction and one sync per stream and turn.
+ *
+ * It drains every waiting message before it commits, so that a slow disk makes bigger groups
+ * instead of a longer queue, and it never waits for company unless a stream asks (linger).
+ */
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { present } from '../../base/assert.ts'
+import { codeOf, messageOf } from '../../base/errors.ts'
+import { streamFolder } from '../segment.ts'
+import type {
+  Batch,
+  Committed,
+  FromWriter,
+  Halted,
+  KeeperOrder,
+  ToWriter,
+  WriterOptions,
+} from './protocol.ts'
+import { openDatabase } from './segment-file.ts'
+import { type SlabMemory, slabMemory } from './segment-rows.ts'
+import { StreamWriter } from './stream-writer.ts'
+
+/** A transaction ends here even if more waits: it bounds the wait of its first record. */
+const TRANSACTION_RECORDS_MAX = 1024
+const TRANSACTION_BYTES_MAX = 1024 * 1024
+/** Codes of Node and SQLite that mean: this user may not write here. */
+const NOT_WRITABLE = /^(EACCES|EPERM|EROFS|SQLITE_READONLY|SQLITE_CANTOPEN|SQLITE_PERM)/
+
+const port = present(parentPort, 'the port of the writer thread')
+const options = workerData as WriterOptions
+const slabs = new Map<number, SlabMemory>()
+const writers = options.streams.map(
+  (stream, index) =>
+    new StreamWriter({
+      index,
+      stream,
+      folder: streamFolder(options.dataDir, stream.name),
+      segmentBytes: options.segmentBytes,
+      walBytesMax: options.walBytesMax,
+      open: openDatabase,
+    }),
+)
+const haltTold = new Set<number>()
+const lingering = new Map<number, NodeJS.Timeout>()
+let sequence = 0
+let sequenceTold = 0
+let closing = false
+
+function post(message: FromWriter): void {
+  port.postMessage(message)
+}
+
+function start(): void {
+  let opening = ''
+  try {
+    const streams = writers.map((writer, index) => {
+      opening = options.streams[index]?.name ?? ''
+      return writer.open()
+    })
+    post({ kind: 'opened', streams })
+    report([])
+    port.on('message', turn)
+  } catch (thrown) {
+    const code = codeOf(thrown)
+    if (code === undefined) throw thrown
+    post({
+      kind: 'refused',
+      code: refusalCode(code),
+      message: `the stream "${opening}" cannot be opened: ${messageOf(thrown)}`,
+      cause: code,
+    })
+  }
+}
+
+function refusalCode(code: string): Extract<FromWriter, { kind: 'refused' }>['code'] {
+  if (code === 'format-unknown') return code
+  return NOT_WRITABLE.test(code) ? 'data-dir-unusable' : 'storage'
+}
+
+function turn(first: ToWriter): void {
+  let message: ToWriter | undefined = first
+  while (message !== undefined) {
+    handle(message)
+    message = receiveMessageOnPort(port)?.message as ToWriter | undefined
+  }
+  const due = writers.filter((_, index) => closing || !lingers(index))
+  report(due)
+  for (const writer of writers) writer.restartWal()
+  if (!closing) return
+  for (const timer of lingering.values()) clearTimeout(timer)
+  for (const writer of writers) writer.close()
+  post({ kind: 'closed' })
+  port.close()
+}
+
+function handle(message: ToWriter): void {
+  switch (message.kind) {
+    case 'batch':
+      insert(message)
+      break
+    case 'release':
+      writers[message.stream]?.release(message.file)
+      break
+    case 'checkpointed':
+      writers[message.stream]?.checkpointed(message.caughtUp)
+      break
+    case 'close':
+      closing = true
+      break
+    default:
+      message satisfies never
+  }
+}
+
+function insert(batch: Batch): void {
+  if (batch.memory !== undefined) slabs.set(batch.slab, slabMemory(batch.memory))
+  const slab = present(slabs.get(batch.slab), `slab ${batch.slab}`)
+  for (let at = batch.from; at < batch.to; ) {
+    const index = slab.view.getUint16(at + 4, true)
+    const writer = present(writers[index], `stream ${index}`)
+    writer.insert(slab, at)
+    if (isFull(writer, index)) report([writer])
+    at += slab.view.getUint32(at, true)
+  }
+  sequence = batch.sequence
+  for (const id of batch.forget ?? []) slabs.delete(id)
+}
+
+function isFull(writer: StreamWriter, index: number): boolean {
+  return (
+    writer.openBytes >= TRANSACTION_BYTES_MAX ||
+    (writer.openRecords >= TRANSACTION_RECORDS_MAX && !lingers(index))
+  )
+}
+
+function lingers(index: number): boolean {
+  return (options.streams[index]?.lingerMs ?? 0) > 0
+}
+
+/** Commits these writers, arms the timers of those that linger, and tells the main thread. */
+function report(due: readonly StreamWriter[]): void {
+  const committed: Committed[] = []
+  for (const writer of due) {
+    const done = writer.commit()
+    if (done !== undefined) committed.push(done)
+  }
+  armTimers()
+  const halted = newlyHalted()
+  const orders: KeeperOrder[] = []
+  for (const writer of writers) {
+    if (writer.orders.length > 0) orders.push(...writer.orders.splice(0))
+  }
+  // With nothing committed, the batches that were read must still be told once a stream is halted:
+  // the main thread waits for that before it uses their memory again.
+  const silent = haltTold.size === 0 || sequence === sequenceTold
+  if (committed.length + halted.length + orders.length === 0 && silent) return
+  sequenceTold = sequence
+  post({ kind: 'report', sequence, committed, halted, orders })
+}
+
+/** A stream that lingers commits that long after its first record. */
+function armTimers(): void {
+  for (const [index, writer] of writers.entries()) {
+    const timer = lingering.get(index)
+    if (writer.openRecords === 0) {
+      clearTimeout(timer)
+      lingering.delete(index)
+    } else if (timer === undefined && lingers(index)) {
+      const delayMs = options.streams[index]?.lingerMs
+      lingering.set(
+        index,
+        setTimeout(() => report([writer]), delayMs),
+      )
+    }
+  }
+}
+
+function newlyHalted(): Halted[] {
+  const halted: Halted[] = []
+  for (const [stream, writer] of writers.entries()) {
+    if (writer.failure === undefined || haltTold.has(stream)) continue
+    haltTold.add(stream)
+    halted.push({ stream, reason: writer.failure })
+  }
+  return halted
+}
+
+start()
