@@ -1,0 +1,24 @@
+import type { Clock } from '../base/clock.ts'
+import type { DataSink } from './data-sink.ts'
+import type { CliOutput } from './output.ts'
+
+/** What a command gets of the process it runs in; tests give their own. */
+export interface CliContext {
+  /** For people: help, the banner, sentences about what went wrong. */
+  readonly output: CliOutput
+  /** Standard output as a pipe for data: nothing else is written there by `tail` and `streams`. */
+  readonly data: DataSink
+  readonly clock: Clock
+  /** The host's name. */
+  readonly host: string
+  readonly version: string
+  /** How this program was started, as the next command would be typed. */
+  readonly invocation: string
+  /** Standard error is a terminal. */
+  readonly onTerminal: boolean
+  /**
+   * Takes over SIGINT and SIGTERM: the first aborts the signal, the second ends the process at
+   * once. A command that never asks is ended by the first, as programs are.
+   */
+  stopRequest(): AbortSignal
+}

@@ -1,0 +1,112 @@
+/**
+ * The composition root: builds the parts in order, gives each its slice of the configuration, and
+ * stops them again. No part knows another but through the doors that are joined here.
+ *
+ * The log comes first, then HTTP, and MQTT accepts last: so /readyz can say "not yet" while it is
+ * not yet. At a stop MQTT ends first and HTTP last, so that health can be watched until the end.
+ */
+import type { Clock } from './base/clock.ts'
+import type { Logger } from './base/logger.ts'
+import type { Config, StreamConfig } from './config/config.ts'
+import {
+  createHttp,
+  createMetrics,
+  Health,
+  type HttpAddress,
+  type HttpServer,
+} from './http/http.ts'
+import type { EventLog, StreamSettings } from './log/log.ts'
+import { openLog } from './log/open.ts'
+import { createMqttFrontEnd } from './mqtt/front-end.ts'
+import type { ListenerAddress, MqttFrontEnd, MqttSettings, MqttStats } from './mqtt/mqtt.ts'
+
+export interface GatewayParts {
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly version: string
+}
+
+export interface Gateway {
+  /** Where the parts listen, with the ports the system chose. */
+  readonly mqtt: readonly ListenerAddress[]
+  readonly http: HttpAddress
+  readonly log: EventLog
+  readonly stats: MqttStats
+  /** Ends connections, commits what is open and releases everything; again: the same promise. */
+  stop(): Promise<void>
+}
+
+/**
+ * Resolves once MQTT accepts connections. Rejects with a SluiceError for what a person can put
+ * right (a taken port, a data directory that cannot be used); nothing is left open then.
+ */
+export async function startGateway(config: Config, parts: GatewayParts): Promise<Gateway> {
+  const { logger, clock, version } = parts
+  const log = await openLog({
+    dataDir: config.gateway.dataDir,
+    streams: config.streams.map(streamSettings),
+    segmentBytes: config.disk.segmentBytes,
+    clock,
+    logger,
+  })
+  log.onFailure((stream, reason) => {
+    logger.error({ stream, reason }, 'a write failed: the stream refuses records until a restart')
+  })
+  const mqtt = createMqttFrontEnd({ log, settings: mqttSettings(config), clock, logger })
+  const health = new Health(log)
+  const metrics = createMetrics({ log, stats: mqtt.stats, clock, logger, version })
+  const http = createHttp({ address: config.http, health, metrics, logger })
+  const stop = async (): Promise<void> => {
+    health.enter('stopping')
+    metrics.close()
+    await stopParts(mqtt, log, http)
+  }
+  try {
+    const httpAddress = await http.listen()
+    const mqttAddresses = await mqtt.listen()
+    health.enter('serving')
+    logger.info({ mqtt: mqttAddresses, http: httpAddress, boot: log.boot }, 'the gateway is ready')
+    let stopped: Promise<void> | undefined
+    return {
+      mqtt: mqttAddresses,
+      http: httpAddress,
+      log,
+      stats: mqtt.stats,
+      stop: () => {
+        stopped ??= stop()
+        return stopped
+      },
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** The front end first, so that nothing more is appended; each is closed whatever the others do. */
+async function stopParts(mqtt: MqttFrontEnd, log: EventLog, http: HttpServer): Promise<void> {
+  try {
+    await mqtt.close()
+  } finally {
+    try {
+      await log.close()
+    } finally {
+      await http.close()
+    }
+  }
+}
+
+function streamSettings(stream: StreamConfig): StreamSettings {
+  const { name, topics, partitions, key, ackAfter, qos0, lingerMs } = stream
+  return { name, topics, partitions, key, ackAfter, qos0, lingerMs }
+}
+
+function mqttSettings({ mqtt }: Config): MqttSettings {
+  return {
+    listeners: mqtt.listeners.map(({ host, port }) => ({ host, port })),
+    maxPacketBytes: mqtt.maxPacketBytes,
+    maxConnections: mqtt.maxConnections,
+    maxInflight: mqtt.maxInflight,
+    maxPublishBacklogBytes: mqtt.maxPublishBacklogBytes,
+  }
+}

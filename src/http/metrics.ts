@@ -1,0 +1,40 @@
+/**
+ * The gateway's numbers in Prometheus' text format. Counters live with those who count, as plain
+ * numbers; a scrape reads them. Only commits are observed as they happen, for their histograms.
+ */
+import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/logger.ts'
+import type { EventLog } from '../log/log.ts'
+import type { MqttStats } from '../mqtt/stats.ts'
+import { addLogMetrics } from './log-metrics.ts'
+import { addMqttMetrics } from './mqtt-metrics.ts'
+import { addProcessMetrics } from './process-metrics.ts'
+import { Registry } from './prometheus.ts'
+
+export interface MetricsParts {
+  readonly log: EventLog
+  readonly stats: MqttStats
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly version: string
+}
+
+export interface Metrics {
+  readonly contentType: string
+  scrape(): Promise<string>
+  /** Stops what it measures with. */
+  close(): void
+}
+
+/** Observes the log's commits from now on. */
+export function createMetrics({ log, stats, clock, logger, version }: MetricsParts): Metrics {
+  const registry = new Registry()
+  addMqttMetrics(registry, stats)
+  addLogMetrics(registry, log, clock, logger)
+  const stop = addProcessMetrics(registry, version)
+  return {
+    contentType: registry.contentType,
+    scrape: () => registry.metrics(),
+    close: stop,
+  }
+}

@@ -1,0 +1,85 @@
+import type { MqttStats } from '../mqtt/stats.ts'
+import type { MetricRegistry } from './prometheus.ts'
+import { byLabel, readCounter, readGauge, type Samples, single } from './read-metric.ts'
+
+/** Adds what the front end counts. */
+export function addMqttMetrics(registry: MetricRegistry, stats: MqttStats): void {
+  addMessages(registry, stats)
+  addConnections(registry, stats)
+}
+
+function addMessages(registry: MetricRegistry, stats: MqttStats): void {
+  readCounter(
+    registry,
+    'sluice_messages_received_total',
+    'PUBLISH packets received, by QoS.',
+    () => byQos(stats.received),
+    ['qos'],
+  )
+  readCounter(
+    registry,
+    'sluice_messages_acknowledged_total',
+    'PUBACK and PUBREC packets sent.',
+    () => single(stats.acknowledged),
+  )
+  readCounter(
+    registry,
+    'sluice_messages_delivered_total',
+    'PUBLISH packets sent to subscribers, by QoS; a redelivery counts again.',
+    () => byQos(stats.delivered),
+    ['qos'],
+  )
+  readCounter(
+    registry,
+    'sluice_messages_dropped_total',
+    'Messages a subscriber did not get, by reason.',
+    () => byLabel('reason', stats.dropped),
+    ['reason'],
+  )
+  readCounter(
+    registry,
+    'sluice_mqtt_received_bytes_total',
+    'Bytes read from MQTT connections.',
+    () => single(stats.receivedBytes),
+  )
+  readCounter(registry, 'sluice_mqtt_sent_bytes_total', 'Bytes written to MQTT connections.', () =>
+    single(stats.sentBytes),
+  )
+}
+
+function addConnections(registry: MetricRegistry, stats: MqttStats): void {
+  const gauge = (name: string, help: string, value: () => number) =>
+    readGauge(registry, name, help, () => single(value()))
+  gauge('sluice_sockets', 'Open sockets of MQTT listeners.', () => stats.sockets)
+  gauge('sluice_connections', 'MQTT connections that were accepted and are open.', () => {
+    return stats.connections
+  })
+  gauge('sluice_subscriptions', 'Subscriptions of connected clients.', () => stats.subscriptions)
+  gauge(
+    'sluice_publishers_paused',
+    'Publishers that are not read because too much of theirs waits for the disk.',
+    () => stats.pausedPublishers,
+  )
+  gauge(
+    'sluice_subscribers_lagging',
+    'Subscribers that read from the log because they fell behind the live tail.',
+    () => stats.laggingSubscribers,
+  )
+  readCounter(registry, 'sluice_connections_accepted_total', 'CONNECTs that were accepted.', () =>
+    single(stats.connectionsAccepted),
+  )
+  readCounter(registry, 'sluice_connections_refused_total', 'CONNECTs that were refused.', () =>
+    single(stats.connectionsRefused),
+  )
+  readCounter(
+    registry,
+    'sluice_connections_closed_total',
+    'Connections ended, by reason.',
+    () => byLabel('reason', stats.closed),
+    ['reason'],
+  )
+}
+
+function byQos(counts: readonly number[]): Samples {
+  return counts.map((count, qos) => [{ qos }, count])
+}
