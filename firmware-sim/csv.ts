@@ -46,7 +46,9 @@ const fieldNames = [
 ] as const
 type FieldName = (typeof fieldNames)[number]
 
-/** A node id becomes part of a topic and of a client id, so it may hold no wildcard and no level. */
+/**
+ * A node id becomes part of a topic and of a client id, so it may hold no wildcard and no level.
+ */
 const nodePattern = /^[A-Za-z0-9_.-]{1,64}$/
 
 /** Reads one line. Never throws: a line that is no reading is told with the reason. */

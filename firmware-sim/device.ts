@@ -3,8 +3,8 @@
  *
  * D1. A message leaves the outbox in the order in which it was offered, and only while connected.
  * D2. At most `windowMost` messages are unacknowledged, fewer where the broker asks for fewer.
- * D3. At QoS 1 and 2 a message that was sent stays the device's until it is acknowledged or refused:
- *     mqtt.js sends it again after a reconnect, before anything newer.
+ * D3. At QoS 1 and 2 a message that was sent stays the device's until it is acknowledged or
+ *     refused: mqtt.js sends it again after a reconnect, before anything newer.
  *
  * Connections are clean ones. At QoS 2 a reconnect may therefore deliver a message twice, as with
  * firmware that keeps no session; a receiver tells by (device, boot, seq).
@@ -139,8 +139,8 @@ export class Device {
   private connected(connack: IConnackPacket): void {
     const receiveMaximum = connack.properties?.receiveMaximum ?? windowMost
     this.window = Math.min(windowMost, receiveMaximum)
-    // Firmware sends a small packet when it has one. Nagle's algorithm would hold the PUBREL of QoS 2
-    // back for 25 ms, and the latencies counted here would be its, not the broker's.
+    // Firmware sends a small packet when it has one. Nagle's algorithm would hold the PUBREL of QoS
+    // 2 back for 25 ms, and the latencies counted here would be its, not the broker's.
     if (this.client?.stream instanceof Socket) this.client.stream.setNoDelay(true)
     this.online = true
     this.backoff.reset()

@@ -112,7 +112,10 @@ export class Fleet {
     return lines
   }
 
-  /** Waits until nothing is unacknowledged or waiting, or `signal` aborts; says whether it came to that. */
+  /**
+   * Waits until nothing is unacknowledged or waiting, or `signal` aborts; says whether it came to
+   * that.
+   */
   async settled(signal: AbortSignal): Promise<boolean> {
     while (this.unacknowledged + this.waiting > 0) {
       if (signal.aborted) return false
@@ -136,7 +139,9 @@ export class Fleet {
     return discarded
   }
 
-  /** Numbers the messages of one device and topic. A message keeps its number when it is dropped. */
+  /**
+   * Numbers the messages of one device and topic. A message keeps its number when it is dropped.
+   */
   private publisher(
     device: Device,
     template: string,

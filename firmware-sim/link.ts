@@ -3,7 +3,9 @@
  * piece of news: a sentence per change of state, and per distinct trouble until the next change.
  */
 
-/** Distinct troubles told between two changes of state; later ones are counted in the status line. */
+/**
+ * Distinct troubles told between two changes of state; later ones are counted in the status line.
+ */
 const troublesToldMax = 8
 
 export class LinkWatch {

@@ -27,7 +27,9 @@ export function sequence(seed: number): () => number {
   }
 }
 
-/** A 32-bit finaliser: shifts and odd multipliers, each of which can be undone, so nothing is lost. */
+/**
+ * A 32-bit finaliser: shifts and odd multipliers, each of which can be undone, so nothing is lost.
+ */
 function scramble(n: number): number {
   let hash = (n + 0x9e3779b9) >>> 0
   hash = Math.imul(hash ^ (hash >>> 16), 0x21f0aaad)

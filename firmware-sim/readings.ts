@@ -20,7 +20,9 @@ export interface Reading {
 
 const dayMs = 86_400_000
 const doorSlotMs = 30_000
-/** One slot in 60 has an open door: a device raises about two alarms (open, closed) in half an hour. */
+/**
+ * One slot in 60 has an open door: a device raises about two alarms (open, closed) in half an hour.
+ */
 const doorSlotShare = 1 / 60
 
 // Which quantity a random number is for, so that no two curves follow each other.

@@ -155,7 +155,9 @@ class Nodes {
   }
 }
 
-/** Publishes readings, and an alarm for each door or window that moved since the node's last one. */
+/**
+ * Publishes readings, and an alarm for each door or window that moved since the node's last one.
+ */
 function nodeOf(member: Member): Node {
   let last: RecordedReading | undefined
   return {

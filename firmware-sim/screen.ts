@@ -1,4 +1,6 @@
-/** What a person sees: lines that stay, and one live line that is rewritten in place on a terminal. */
+/**
+ * What a person sees: lines that stay, and one live line that is rewritten in place on a terminal.
+ */
 import type { Time } from './time.ts'
 
 export interface Output {
@@ -8,7 +10,10 @@ export interface Output {
   readonly columns: number
 }
 
-/** A terminal is refreshed each second; a file or a pipe gets a line each five, which stays readable. */
+/**
+ * A terminal is refreshed each second; a file or a pipe gets a line each five, which stays
+ * readable.
+ */
 const terminalPeriodMs = 1_000
 const linePeriodMs = 5_000
 

@@ -1,4 +1,6 @@
-/** One run of the simulator from its first line to its totals; time, chance and output are given. */
+/**
+ * One run of the simulator from its first line to its totals; time, chance and output are given.
+ */
 import type { SimArguments } from './args.ts'
 import { Fleet } from './fleet.ts'
 import { type ReplayResult, replay } from './replay.ts'

@@ -15,7 +15,10 @@ export interface TelemetryOptions {
 
 /** Connects are spread, 500 a second: one wave of thousands is a storm no fleet begins with. */
 const connectGapMs = 2
-/** A fleet that slept longer than this (a suspended machine) goes on from now instead of catching up. */
+/**
+ * A fleet that slept longer than this (a suspended machine) goes on from now instead of catching
+ * up.
+ */
 const catchUpMs = 1_000
 /** Messages that are late and may be made without a pause. */
 const lateBurst = 64

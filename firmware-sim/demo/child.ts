@@ -16,8 +16,8 @@ export class Child {
   private stopping = false
 
   /**
-   * Starts `command`. The child gets a process group of its own: Ctrl-C then reaches the demo alone,
-   * which ends its children in the right order.
+   * Starts `command`. The child gets a process group of its own: Ctrl-C then reaches the demo
+   * alone, which ends its children in the right order.
    */
   constructor(name: string, command: readonly string[], onLine: (line: string) => void) {
     const [file = '', ...args] = command

@@ -1,4 +1,7 @@
-/** The gateway of the demo: its configuration on free ports, its start, and the wait until it serves. */
+/**
+ * The gateway of the demo: its configuration on free ports, its start, and the wait until it
+ * serves.
+ */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -68,7 +71,8 @@ async function isReady(httpPort: number): Promise<boolean> {
     await response.body?.cancel()
     return response.status === 200
   } catch (error) {
-    // fetch throws a TypeError for a connection that failed, which is what a starting gateway gives.
+    // fetch throws a TypeError for a connection that failed, which is what a starting gateway
+    // gives.
     if (error instanceof TypeError) return false
     throw error
   }

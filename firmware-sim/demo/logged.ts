@@ -50,7 +50,9 @@ export class LogCheck {
     return this.recordCount
   }
 
-  /** Messages that are in the log more than once: allowed after a reconnect, so they are only told. */
+  /**
+   * Messages that are in the log more than once: allowed after a reconnect, so they are only told.
+   */
   get repeated(): number {
     return this.repeatCount
   }

@@ -1,6 +1,6 @@
 /**
- * The demo from start to summary: a gateway, a fleet, a replay and a tail, then the proof that every
- * acknowledged message is in the log.
+ * The demo from start to summary: a gateway, a fleet, a replay and a tail, then the proof that
+ * every acknowledged message is in the log.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

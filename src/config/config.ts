@@ -7,7 +7,8 @@
  *
  * Invariants, cited by tests:
  * C1. A `Config` is complete and consistent: who receives one checks nothing again.
- * C2. All faults are reported together: schema and relations, and none that only follows from another.
+ * C2. All faults are reported together: schema and relations, and none that only follows from
+ *     another.
  * C3. Nothing written is silently ignored: it is in the `Config`, or a fault, or unsupported.
  * C4. No message repeats what a secret's key or a URL with a password holds.
  */

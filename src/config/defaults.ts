@@ -86,7 +86,8 @@ export const defaults = {
   forward: {
     // The same topic as here: nothing to learn for whoever reads it there.
     to: '{topic}',
-    // The cursor moves with the upstream's acknowledgement, so there must be one; 2 only adds a trip.
+    // The cursor moves with the upstream's acknowledgement, so there must be one; 2 only adds a
+    // trip.
     qos: 1,
     // Fills a link of 100 ms round trip at 640 messages a second.
     window: 64,

@@ -1,7 +1,8 @@
 /**
  * What the relations need to know, read from the raw tree with the parsers of the leaves. A value
- * that is no such thing has no fact: its own fault is reported by the schema, and relations speak of
- * the rest. So one look at a file shows both kinds of fault, and none that only follows from another.
+ * that is no such thing has no fact: its own fault is reported by the schema, and relations speak
+ * of the rest. So one look at a file shows both kinds of fault, and none that only follows from
+ * another.
  */
 import { type Address, parseAddress } from './address.ts'
 import { defaults } from './defaults.ts'

@@ -106,7 +106,9 @@ export const topicFilter = () =>
     return reserved === undefined ? filterFault(found) : `begins with the reserved ${reserved}`
   })
 
-/** A filter over what a client may name, the `$stream/...` and `$queue/...` of consumers included. */
+/**
+ * A filter over what a client may name, the `$stream/...` and `$queue/...` of consumers included.
+ */
 export const accessFilter = () =>
   checkedText('an MQTT topic filter such as "devices/{client}/#"', filterFault)
 

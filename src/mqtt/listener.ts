@@ -4,13 +4,16 @@ import { codeOf, SluiceError } from '../base/errors.ts'
 import type { ListenerAddress } from './mqtt.ts'
 
 /**
- * Connections that the kernel holds until they are accepted. A reconnect storm of 5,000 clients took
+ * Connections that the kernel holds until they are accepted. A reconnect storm of 5,000 clients
+ * took
  * 7.5 s with Node's default of 511, because most SYNs were dropped and sent again; 1.7 s with this.
  * The kernel lowers it to net.core.somaxconn.
  */
 const BACKLOG = 8192
 
-/** Fewer, larger socket writes count as full; small windows would report "drain" for each packet. */
+/**
+ * Fewer, larger socket writes count as full; small windows would report "drain" for each packet.
+ */
 const SOCKET_BUFFER_BYTES = 64 * 1024
 
 export class Listener {

@@ -8,7 +8,10 @@ export interface AuditReport {
   readonly faults: readonly string[]
 }
 
-/** Holes and repeats of positions and offsets, lost and repeated messages, and messages out of order. */
+/**
+ * Holes and repeats of positions and offsets, lost and repeated messages, and messages out of
+ * order.
+ */
 export function audit(dataDir: string, publishers: readonly NumberedPublisher[]): AuditReport {
   const faults: string[] = []
   const reader = openLogReader(dataDir)

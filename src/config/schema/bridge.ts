@@ -12,7 +12,9 @@ export interface BridgeTls {
   readonly alpn?: readonly string[]
 }
 
-/** Waits between attempts grow from first to most; a link that held for `stableAfterMs` resets them. */
+/**
+ * Waits between attempts grow from first to most; a link that held for `stableAfterMs` resets them.
+ */
 export interface BackoffConfig {
   readonly firstMs: number
   readonly mostMs: number

@@ -27,7 +27,9 @@ export interface RetentionConfig {
 
 export interface StreamConfig {
   readonly name: string
-  /** A message goes to the first stream with a filter that matches; none: written from inside only. */
+  /**
+   * A message goes to the first stream with a filter that matches; none: written from inside only.
+   */
   readonly topics: readonly string[]
   readonly partitions: number
   readonly key: PartitionKey

@@ -2,8 +2,8 @@
  * Aedes 2.0.0-beta.1 behind the Protocol door. Every touch point and every known crash of it has a
  * test in test/mqtt/aedes, so that an upgrade is one red or green run.
  *
- * A1. An exception while Aedes handles one client's packet closes that client only: synchronous ones
- *     are caught around the call, later ones are traced to their session by the async context.
+ * A1. An exception while Aedes handles one client's packet closes that client only: synchronous
+ *     ones are caught around the call, later ones are traced to their session by the async context.
  * A2. Aedes routes and stores nothing: its publish, its emitter and its persistence are empty.
  * A3. Names from clients index only Maps and objects without a prototype.
  */
@@ -53,6 +53,11 @@ interface Will {
   retain: boolean
   properties?: Record<string, unknown>
 }
+
+// By default the library makes a two-byte buffer for each of 65,536 numbers at its first packet:
+// some
+// 12 MiB for the handful of packets that it writes here.
+mqttPacket.writeToStream.cacheNumbers = false
 
 type Done = (error?: Error | null) => void
 

@@ -1,6 +1,7 @@
 /**
  * The door of the one folder that knows Aedes: what the front end wants of a protocol library
- * (CONNECT, authentication, keep-alive, take-over, SUBSCRIBE, wills, DISCONNECT), in Sluice's words.
+ * (CONNECT, authentication, keep-alive, take-over, SUBSCRIBE, wills, DISCONNECT), in Sluice's
+ * words.
  *
  * PUBLISH and its acks do not come through here: they are decoded, appended and answered by our own
  * code, which measured 3 to 4 times the library's rate and meets none of its faults on that path.

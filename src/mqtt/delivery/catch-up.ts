@@ -1,6 +1,6 @@
 /**
- * A subscriber that fell behind the live tail reads the log from where it stopped, page by page, and
- * joins the tail again once it has come to its end. One place per stream; streams have no order
+ * A subscriber that fell behind the live tail reads the log from where it stopped, page by page,
+ * and joins the tail again once it has come to its end. One place per stream; streams have no order
  * among each other.
  *
  * C1. While a stream has a place here, its live records are ignored: they will be read.

@@ -1,6 +1,7 @@
 /**
  * Takes what the log has kept to everyone who subscribes to it, in position order. Driven by the
- * commit, not by the publisher's connection: a message is delivered also when its publisher is gone.
+ * commit, not by the publisher's connection: a message is delivered also when its publisher is
+ * gone.
  */
 import type { EventLog, LogRecord, Position } from '../../log/log.ts'
 import { asPosition } from '../../log/log.ts'

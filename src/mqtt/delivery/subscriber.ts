@@ -2,12 +2,15 @@
  * The delivery engine of one connected subscriber: window, packet identifiers, a short queue, and a
  * cursor over the log for when the queue is not enough.
  *
- * D1. A message matched once is sent once, at the lower of its QoS and the granted one [MQTT-3.8.4-8].
+ * D1. A message matched once is sent once, at the lower of its QoS and the granted one
+ *     [MQTT-3.8.4-8].
  * D2. Messages of one partition leave in offset order: while anything waits, nothing overtakes it.
- * D3. What waits is bounded: by the queue's length here, by the tail cache for the bytes. A QoS 1 or 2
- *     message that no longer fits is not lost: the subscriber falls behind and reads the log instead.
+ * D3. What waits is bounded: by the queue's length here, by the tail cache for the bytes. A QoS 1
+ *     or 2 message that no longer fits is not lost: the subscriber falls behind and reads the log
+ *     instead.
  *     QoS 0 and unlogged messages that no longer fit are dropped and counted.
- * D4. Nothing here ever waits for the subscriber: neither the publisher nor other subscribers notice it.
+ * D4. Nothing here ever waits for the subscriber: neither the publisher nor other subscribers
+ *     notice it.
  */
 import { Deque } from '../../base/deque.ts'
 import type { LogRecord, QoS } from '../../log/log.ts'

@@ -28,7 +28,9 @@ const PUBCOMP_FIRST = 0x70
 const INFLIGHT_RECORDS_MAX = 4096
 const INFLIGHT_BYTES_MAX = 1024 * 1024
 
-/** A PUBLISH with QoS 1 or 2 that has no ack yet; a link in the list that keeps the acks in order. */
+/**
+ * A PUBLISH with QoS 1 or 2 that has no ack yet; a link in the list that keeps the acks in order.
+ */
 class Unacknowledged implements AppendWaiter {
   readonly publisher: Publisher
   readonly packetId: number
@@ -70,7 +72,9 @@ export class Publisher implements AppendWaiter {
   private readonly parts: PublisherParts
   private first: Unacknowledged | undefined
   private last: Unacknowledged | undefined
-  /** QoS 2 identifiers between PUBLISH and PUBREL, with their message while it is unacknowledged. */
+  /**
+   * QoS 2 identifiers between PUBLISH and PUBREL, with their message while it is unacknowledged.
+   */
   private readonly received = new Map<number, Unacknowledged>()
   private inflightRecords = 0
   private inflightBytes = 0
@@ -117,7 +121,9 @@ export class Publisher implements AppendWaiter {
     }
   }
 
-  /** Answers a PUBLISH that is not taken, in its turn (P2); MQTT 3.1.1 has no word for a refusal. */
+  /**
+   * Answers a PUBLISH that is not taken, in its turn (P2); MQTT 3.1.1 has no word for a refusal.
+   */
   reject(packet: InboundPublish, reason: number): void {
     if (packet.qos === 0) return
     const first = packet.qos === 1 ? PUBACK_FIRST : PUBREC_FIRST

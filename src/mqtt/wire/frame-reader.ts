@@ -2,8 +2,8 @@
  * Cuts the byte stream of one connection into MQTT control packets.
  *
  * F1. A packet over the limit is refused from its fixed header, before its body is held.
- * F2. What is held between reads is at most one incomplete packet plus one read chunk, in memory that
- *     grows with what has really arrived: a header that promises 256 KiB costs nothing yet.
+ * F2. What is held between reads is at most one incomplete packet plus one read chunk, in memory
+ *     that grows with what has really arrived: a header that promises 256 KiB costs nothing yet.
  * F3. The bytes given to the sink are views on the read chunk: whoever keeps them copies.
  */
 
@@ -33,7 +33,9 @@ export class FrameReader {
     this.heldEnd = 0
   }
 
-  /** Cuts the held bytes and `chunk`; a fault ends the connection. Called with nothing to resume. */
+  /**
+   * Cuts the held bytes and `chunk`; a fault ends the connection. Called with nothing to resume.
+   */
   read(chunk: Buffer | undefined, sink: FrameSink): FrameFault | undefined {
     let bytes = chunk
     let end = chunk?.length ?? 0
@@ -59,7 +61,10 @@ export class FrameReader {
     return undefined
   }
 
-  /** Where the body began in the last `remainingLength`: a field, so that no tuple is made per packet. */
+  /**
+   * Where the body began in the last `remainingLength`: a field, so that no tuple is made per
+   * packet.
+   */
   private bodyAt = 0
 
   /** The variable byte integer at `at`, at most four bytes [MQTT-2.2.3-1] [MQTT5 1.5.5-1]. */

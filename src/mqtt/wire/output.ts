@@ -1,7 +1,8 @@
 /**
- * What is to be sent to one connection, collected until the end of the work at hand and then written
- * in one go: 500 deliveries cost 5 system calls, not 500. Acks are kept as numbers and packed into
- * four bytes each at the flush; everything else is written straight into a chunk from a shared pool.
+ * What is to be sent to one connection, collected until the end of the work at hand and then
+ * written in one go: 500 deliveries cost 5 system calls, not 500. Acks are kept as numbers and
+ * packed into four bytes each at the flush; everything else is written straight into a chunk from a
+ * shared pool.
  *
  * The memory a peer that does not read can hold is bounded: whoever sends what may be dropped or
  * delayed asks `hasRoom` first.

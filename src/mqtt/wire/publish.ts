@@ -8,7 +8,9 @@ import { topicFault } from '../../log/topics.ts'
 import { PacketType, Reason, varintBytes, writeVarint } from './packets.ts'
 import { checkPublishProperties, isMqttString } from './properties.ts'
 
-/** Longer topics and deeper ones are refused: names are kept in memory, per topic and per segment. */
+/**
+ * Longer topics and deeper ones are refused: names are kept in memory, per topic and per segment.
+ */
 export const TOPIC_BYTES_MAX = 4096
 export const TOPIC_LEVELS_MAX = 100
 
