@@ -32,6 +32,11 @@ export interface Gateway {
   readonly http: HttpAddress
   readonly log: EventLog
   readonly stats: MqttStats
+  /**
+   * For what nobody caught: true when it came out of one client's packet, whose connection is closed
+   * then. False: the process must end.
+   */
+  contain(thrown: unknown): boolean
   /** Ends connections, commits what is open and releases everything; again: the same promise. */
   stop(): Promise<void>
 }
@@ -72,6 +77,7 @@ export async function startGateway(config: Config, parts: GatewayParts): Promise
       http: httpAddress,
       log,
       stats: mqtt.stats,
+      contain: (thrown) => mqtt.contain(thrown),
       stop: () => {
         stopped ??= stop()
         return stopped

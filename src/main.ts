@@ -8,10 +8,13 @@ import { systemClock } from './base/clock.ts'
 import { sinkTo } from './cli/data-sink.ts'
 import { runProgram } from './cli/program.ts'
 
-// Whatever Node is told to do about them, a promise nobody waited for is a bug like any other.
-process.on('unhandledRejection', (reason) => {
-  throw reason
-})
+let contain: (thrown: unknown) => boolean = () => false
+
+// What one client's packet did to the protocol library closes that client. Anything else that nobody
+// caught is a bug, rejected promises included, and ends the process: the log is durable, and a
+// restart is safer than a state that nobody thought of.
+process.on('uncaughtException', onUncaught)
+process.on('unhandledRejection', onUncaught)
 
 const data = sinkTo(process.stdout)
 // What cannot be said on standard error can be said nowhere, and must not end a running gateway.
@@ -29,9 +32,18 @@ const exitCode = await runProgram(process.argv.slice(2), {
   invocation: invocationOf(process.argv[1] ?? 'sluice'),
   onTerminal: process.stderr.isTTY === true,
   stopRequest,
+  containUncaught: (containing) => {
+    contain = containing
+  },
 })
 await Promise.all([flushed(process.stdout), flushed(process.stderr)])
 process.exit(exitCode)
+
+function onUncaught(thrown: unknown): void {
+  if (contain(thrown)) return
+  process.stderr.write(`${thrown instanceof Error ? thrown.stack : String(thrown)}\n`)
+  process.exit(1)
+}
 
 function stopRequest(): AbortSignal {
   const controller = new AbortController()

@@ -21,4 +21,6 @@ export interface CliContext {
    * once. A command that never asks is ended by the first, as programs are.
    */
   stopRequest(): AbortSignal
+  /** From now on `containing` is asked about what nobody caught, before it ends the process. */
+  containUncaught(containing: (thrown: unknown) => boolean): void
 }

@@ -26,6 +26,7 @@ export async function serve(place: Place, context: CliContext): Promise<number> 
   const logger = await createLogger(config.log, context.onTerminal)
   const { version } = context
   const gateway = await startGateway(config, { logger, clock: context.clock, version })
+  context.containUncaught((thrown) => gateway.contain(thrown))
   context.output.out(banner(gateway, settings, place, context))
   if (!stop.aborted) await once(stop, 'abort')
   logger.info({}, 'stopping')

@@ -18,8 +18,9 @@ export const defaults = {
     maxPacketBytes: 256 * KIB,
     // At 16 KiB an idle connection this is 160 MiB, which a 1 GiB gateway can carry.
     maxConnections: 10_000,
-    // Enough to hide a round trip of 50 ms at 1,000 messages a second and subscriber.
-    maxInflight: 64,
+    // With 64 one subscriber got 106,000 messages a second on loopback, with 256 129,000 and with
+    // 1,000 no more; at a round trip of 50 ms 256 are 5,000 a second. MQTT 5 clients lower it.
+    maxInflight: 256,
     // A night offline loses nothing, and a device that was thrown away keeps no disk for ever.
     maxSessionQueueMs: DAY_MS,
     // A week covers a holiday with the site switched off.

@@ -2,6 +2,7 @@
  * Builds the front end: listeners, connections, the protocol side, ingest and delivery.
  */
 import type { Socket } from 'node:net'
+import { AssertionFailure } from '../base/assert.ts'
 import type { Position } from '../log/log.ts'
 import { createAedesProtocol } from './aedes/aedes-protocol.ts'
 import type { Protocol, SessionFacts } from './aedes/protocol.ts'
@@ -76,7 +77,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost {
 
   contain(thrown: unknown): boolean {
     const culprit = this.protocol.culprit()
-    if (culprit === undefined) return false
+    if (culprit === undefined || thrown instanceof AssertionFailure) return false
     for (const connection of this.connections) {
       if (!connection.isOf(culprit)) continue
       connection.fail(thrown)

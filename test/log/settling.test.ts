@@ -116,7 +116,11 @@ it('L5: takes tail memory back, and still reads every record, in every ack rule'
       tailBytes: 8 * 1024,
     })
     const first = (await keep(log, 'a/x', 1))[0]
-    for (let i = 0; i < 10; i++) await keep(log, 'a/x', 50)
+    for (let i = 0; i < 10; i++) {
+      await keep(log, 'a/x', 50)
+      // What is told under 'receive' stays in the tail until it is on disk.
+      await vi.waitFor(() => expect(log.backlogBytes).toBe(0))
+    }
     expect(log.recent('a', asPosition(0))).toBeUndefined()
     expect(first?.inMemory).toBe(false)
     const recent = log.recent('a', asPosition(500))

@@ -40,6 +40,7 @@ export async function runCli(
     invocation: 'sluice',
     onTerminal: false,
     stopRequest: () => new AbortController().signal,
+    containUncaught: () => undefined,
     ...overrides,
   }
   const code = await runProgram(args, context)

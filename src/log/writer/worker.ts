@@ -79,6 +79,8 @@ function refusalCode(code: string): Extract<FromWriter, { kind: 'refused' }>['co
 }
 
 function turn(first: ToWriter): void {
+  // A word of the keeper can be on its way while the port closes.
+  if (closing) return
   let message: ToWriter | undefined = first
   while (message !== undefined) {
     handle(message)
