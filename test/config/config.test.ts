@@ -13,7 +13,7 @@ describe('without a file', () => {
       mqtt: {
         maxPacketBytes: 262_144,
         maxConnections: 10_000,
-        maxInflight: 64,
+        maxInflight: 256,
         maxSessionQueueMs: 86_400_000,
         sessionExpiryMs: 604_800_000,
         maxPublishBacklogBytes: 33_554_432,
