@@ -12,7 +12,7 @@ const gap = { onLag: 'gap' } as const
 const mqtt: Config['mqtt'] = {
   maxPacketBytes: 256 * KIB,
   maxConnections: 10_000,
-  maxInflight: 256,
+  maxInflight: 64,
   maxSessionQueueMs: DAY_MS,
   sessionExpiryMs: 7 * DAY_MS,
   maxPublishBacklogBytes: 32 * MIB,
