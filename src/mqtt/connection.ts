@@ -93,10 +93,12 @@ export class Connection implements Peer {
     this.protocol.disconnect(reason, why, cause)
   }
 
-  setReading(reading: boolean): void {
-    if (this.state !== 'ready') return
-    if (reading) this.socket.resume()
-    else this.socket.pause()
+  /** Reads, or not, for the reasons that the publisher and the output have. */
+  updateReading(): void {
+    if (this.state !== 'ready' || this.parts === undefined) return
+    const held = this.parts.publisher.isPaused || this.output.isStuffed
+    if (held) this.socket.pause()
+    else if (this.socket.isPaused()) this.socket.resume()
   }
 
   /** The client is not read because of us: its silence is no reason to end it. */
@@ -175,6 +177,7 @@ export class Connection implements Peer {
     if (this.parts === undefined || this.state !== 'ready') return
     this.parts.subscriber.pump()
     this.host.flush()
+    this.updateReading()
   }
 
   private read(chunk: Buffer | undefined): void {
@@ -199,6 +202,7 @@ export class Connection implements Peer {
     this.protocol.touch()
     this.parts.publisher.checkBounds()
     this.host.flush()
+    if (this.output.isStuffed) this.updateReading()
   }
 
   /** N1: a bug that one client's packet met must not take the others with it. */
@@ -225,6 +229,7 @@ export class Connection implements Peer {
       if (type >= PacketType.puback && type <= PacketType.pubcomp) {
         return this.onAck(this.parts, type, bytes, bodyAt, end)
       }
+      if (type === PacketType.pingreq) return this.onPing(bodyAt, end)
     }
     return this.onControl(type, first, bytes, at, end)
   }
@@ -245,6 +250,13 @@ export class Connection implements Peer {
     // The parser keeps parts of what it gets: it must not be a view on the read chunk.
     this.protocol.packet(Buffer.from(bytes.subarray(at, end)))
     return this.state === 'ready'
+  }
+
+  /** Answered here, because a fleet that is idle sends nothing else [MQTT-3.12.4-1]. */
+  private onPing(bodyAt: number, end: number): boolean {
+    if (bodyAt !== end) return this.malformed('PINGREQ has a body')
+    this.output.bytes(PINGRESP)
+    return true
   }
 
   private onPublish(
@@ -298,11 +310,12 @@ export class Connection implements Peer {
   }
 }
 
+const PINGRESP = Uint8Array.of(0xd0, 0)
+
 const CLIENT_TYPES: ReadonlySet<number> = new Set([
   PacketType.connect,
   PacketType.subscribe,
   PacketType.unsubscribe,
-  PacketType.pingreq,
   PacketType.disconnect,
   PacketType.auth,
 ])

@@ -120,7 +120,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost {
       backlog: this.backlog,
       stats: this.stats,
       deliverUnlogged: (record) => this.router.unlogged(record),
-      setReading: (reading) => connection.setReading(reading),
+      updateReading: () => connection.updateReading(),
       refuse: () =>
         connection.disconnect(
           Reason.implementationSpecific,

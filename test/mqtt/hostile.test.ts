@@ -226,6 +226,27 @@ describe('a hostile client harms only itself', () => {
     expect(fixture.mqtt.stats.closed['internal-error']).toBe(1)
   })
 
+  it('does not read on from a client that asks and never reads the answers', async () => {
+    const client = await fixture.connect()
+    client.socket.pause()
+    const pings = Buffer.alloc(64 * 1024, Buffer.from([0xc0, 0]))
+    let sent = 0
+    const send = (): void => {
+      while (sent < 64 * 1024 * 1024 && client.socket.write(pings)) sent += pings.length
+    }
+    client.socket.on('drain', send)
+    send()
+    let handled = -1
+    await eventually(() => {
+      const before = handled
+      handled = fixture.mqtt.stats.receivedBytes
+      return handled > 1024 * 1024 && handled === before
+    }, 'the gateway stops reading')
+    // What the kernel's buffers of both sides hold comes on top of our limit.
+    expect(fixture.mqtt.stats.sentBytes).toBeLessThan(16 * 1024 * 1024)
+    expect(sent).toBeLessThan(64 * 1024 * 1024)
+  })
+
   it('refuses connections over the limit, and takes new ones when others have gone', async () => {
     const small = await frontEnd({ maxConnections: 2 })
     const first = await small.connect()

@@ -207,7 +207,7 @@ describe('P4: what publishers have in flight', () => {
     const { log, connect, mqtt, records } = await frontEnd()
     const client = await connect()
     log.hold()
-    const count = 20_000
+    const count = 6000
     for (let id = 1; id <= count; id++) {
       client.publish('a', Buffer.alloc(1000, id), { qos: 1, messageId: id })
     }

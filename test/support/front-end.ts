@@ -104,7 +104,7 @@ export async function frontEnd(
 
 /** Resolves when `holds` does, looking again every few milliseconds. */
 export async function eventually(holds: () => boolean, what: string): Promise<void> {
-  const give = performance.now() + 10_000
+  const give = performance.now() + 25_000
   while (!holds()) {
     if (performance.now() > give) throw new Error(`it never came to this: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))

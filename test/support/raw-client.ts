@@ -6,7 +6,8 @@ import { once } from 'node:events'
 import net from 'node:net'
 import mqttPacket, { type IPublishPacket, type Packet } from 'mqtt-packet'
 
-const PATIENCE_MS = 10_000
+/** Long enough for a machine that does much else; a test that fails waits it out. */
+const PATIENCE_MS = 25_000
 
 export interface ConnectOptions {
   readonly version?: 3 | 4 | 5
@@ -126,8 +127,12 @@ export class RawClient {
       }
       const timer = setTimeout(() => {
         done()
-        const seen = this.received.map(({ cmd }) => cmd).join(' ')
-        reject(new Error(`${what} did not come; received: ${seen}; closed: ${this.closed}`))
+        const seen = this.received.slice(-8).map(({ cmd }) => cmd)
+        reject(
+          new Error(
+            `${what} did not come; last received: ${seen.join(' ')}; closed: ${this.closed}`,
+          ),
+        )
       }, PATIENCE_MS)
       const done = () => {
         clearTimeout(timer)

@@ -60,8 +60,8 @@ export interface PublisherParts {
   readonly clock: Clock
   /** Gives a message that no stream takes to whoever subscribes to it now. */
   deliverUnlogged(record: LogRecord): void
-  /** Stops and resumes reading the socket. */
-  setReading(reading: boolean): void
+  /** Stops or resumes reading the socket, as `isPaused` says now. */
+  updateReading(): void
   /** Ends the connection because storage refused a message. */
   refuse(): void
 }
@@ -153,7 +153,7 @@ export class Publisher implements AppendWaiter {
     this.paused = true
     this.parts.stats.pausedPublishers++
     this.parts.backlog.hold(this)
-    this.parts.setReading(false)
+    this.parts.updateReading()
   }
 
   /** Reads again if there is room. */
@@ -168,7 +168,7 @@ export class Publisher implements AppendWaiter {
       return
     }
     this.leavePause()
-    this.parts.setReading(true)
+    this.parts.updateReading()
   }
 
   get isPaused(): boolean {

@@ -13,8 +13,13 @@ import type { MqttStats } from '../stats.ts'
 const CHUNK_BYTES = 64 * 1024
 /** Of all connections together; more are left to the garbage collector. */
 const POOLED_CHUNKS_MAX = 64
-/** A socket with more than this unsent counts as full. */
+/** A socket with more than this unsent counts as full: deliveries wait or are dropped. */
 const UNSENT_BYTES_MAX = 256 * 1024
+/**
+ * Answers cannot wait, so a client that asks on and never reads is not read any more past this. Well
+ * above the limit for deliveries: a subscriber that is merely slow must still get its acks through.
+ */
+const UNREAD_ANSWERS_BYTES_MAX = 1024 * 1024
 
 const pool: Buffer[] = []
 
@@ -39,6 +44,11 @@ export class Output {
 
   get hasRoom(): boolean {
     return this.socket.writableLength + this.length < UNSENT_BYTES_MAX
+  }
+
+  /** The client lets answers pile up. */
+  get isStuffed(): boolean {
+    return this.socket.writableLength > UNREAD_ANSWERS_BYTES_MAX
   }
 
   /** PUBACK, PUBREC, PUBREL or PUBCOMP in the short form, which MQTT 5 allows for success. */
