@@ -33,8 +33,8 @@ export interface Gateway {
   readonly log: EventLog
   readonly stats: MqttStats
   /**
-   * For what nobody caught: true when it came out of one client's packet, whose connection is closed
-   * then. False: the process must end.
+   * For what nobody caught: true when it came out of one client's packet, whose connection is
+   * closed then. False: the process must end.
    */
   contain(thrown: unknown): boolean
   /** Ends connections, commits what is open and releases everything; again: the same promise. */

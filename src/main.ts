@@ -10,9 +10,9 @@ import { runProgram } from './cli/program.ts'
 
 let contain: (thrown: unknown) => boolean = () => false
 
-// What one client's packet did to the protocol library closes that client. Anything else that nobody
-// caught is a bug, rejected promises included, and ends the process: the log is durable, and a
-// restart is safer than a state that nobody thought of.
+// What one client's packet did to the protocol library closes that client. Anything else that
+// nobody caught is a bug, rejected promises included, and ends the process: the log is durable, and
+// a restart is safer than a state that nobody thought of.
 process.on('uncaughtException', onUncaught)
 process.on('unhandledRejection', onUncaught)
 

@@ -56,7 +56,7 @@ export interface StreamSettings {
 export interface Route {
   readonly topic: string
   readonly topicBytes: Uint8Array
-  /** The same number means the same topic within a boot. */
+  /** The same number means the same topic within a boot; 0 says nothing. */
   readonly ref: number
   /** Undefined: no stream takes this topic. */
   readonly stream: StreamSettings | undefined
@@ -157,7 +157,7 @@ export interface EventLog {
   readonly streams: readonly StreamSettings[]
   /** This run of the process, from 1. */
   readonly boot: number
-  /** Bytes appended and not yet settled. */
+  /** Bytes appended that are not on disk yet, those of 'receive' streams included. */
   readonly backlogBytes: number
   /** Set once a write failed: the streams that refuse records until a restart, with the reason. */
   readonly failures: ReadonlyMap<string, string>

@@ -240,7 +240,7 @@ it('uses an empty segment that follows the last one, and drops one that does not
   }
 })
 
-/** One for each active segment once the keeper has sealed the others: then a copy is of one moment. */
+/** One an active segment once the keeper has sealed the others: a copy is then of one moment. */
 function wals(dataDir: string): string[] {
   return ['a', 'b'].flatMap((name) =>
     segmentFiles(dataDir, name).filter((file) => file.endsWith('-wal')),

@@ -14,7 +14,11 @@ export function trySeal(db: Database.Database): boolean {
   try {
     writeEnd(db)
     db.pragma('wal_checkpoint(TRUNCATE)')
-    return db.pragma('journal_mode = DELETE', { simple: true }) === 'delete'
+    // Leaving WAL mode rewrites two bytes of the header. MEMORY, because a journal file that a
+    // crash leaves behind here would keep read-only readers out; and the bytes lie in one sector
+    // of a page that is otherwise unchanged, so that no crash can tear them. All that the file
+    // keeps of this is "not WAL": whoever opens it next has the default, DELETE.
+    return db.pragma('journal_mode = MEMORY', { simple: true }) === 'memory'
   } catch (thrown) {
     if (codeOf(thrown)?.startsWith('SQLITE_BUSY') === true) return false
     throw thrown

@@ -7,8 +7,8 @@
  * W3. After any storage error the stream is halted until a restart: the open transaction is rolled
  *     back, and nothing is written or reported committed from then on.
  * W4. Everything that may take long (checkpoint, seal, making the next segment) is ordered from the
- *     keeper, never done in here, except making a segment that is needed now and is not there, and the
- *     last few pages of a checkpoint.
+ *     keeper, never done in here, except making a segment that is needed now and is not there,
+ *     and the last few pages of a checkpoint.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -247,7 +247,7 @@ export class StreamWriter {
     return path.join(this.options.folder, name)
   }
 
-  /** W3. What carries no error code did not come from the disk: it is a bug and ends the process. */
+  /** W3. What carries no error code did not come from the disk: a bug, which ends the process. */
   private halt(thrown: unknown): void {
     const code = codeOf(thrown)
     if (code === undefined) throw thrown

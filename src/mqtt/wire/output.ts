@@ -16,8 +16,9 @@ const POOLED_CHUNKS_MAX = 64
 /** A socket with more than this unsent counts as full: deliveries wait or are dropped. */
 const UNSENT_BYTES_MAX = 256 * 1024
 /**
- * Answers cannot wait, so a client that asks on and never reads is not read any more past this. Well
- * above the limit for deliveries: a subscriber that is merely slow must still get its acks through.
+ * Answers cannot wait, so a client that asks on and never reads is not read any more past this.
+ * Well above the limit for deliveries: a subscriber that is merely slow must still get its acks
+ * through.
  */
 const UNREAD_ANSWERS_BYTES_MAX = 1024 * 1024
 
