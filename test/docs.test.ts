@@ -1,0 +1,68 @@
+/** What docs/FORMAT.md says to people in other languages is tried on real segments. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import Database from 'better-sqlite3'
+import { describe, expect, it } from 'vitest'
+import { hashOf, partitionOf } from '../src/log/partition.ts'
+import { emptyFolder, keep, open, segmentFiles, stream } from './log/given.ts'
+
+const format = readFileSync(new URL('../docs/FORMAT.md', import.meta.url), 'utf8')
+const hasPython = spawnSync('python3', ['-c', 'import sqlite3']).status === 0
+
+/** The script of the document, in a file. */
+async function verifier(): Promise<string> {
+  const script = /```python\n([\s\S]+?)```/.exec(format)?.[1]
+  const file = path.join(await emptyFolder(), 'verify.py')
+  writeFileSync(file, script ?? 'the document has no script')
+  return file
+}
+
+/** A data directory of a closed log with a sealed segment and one in WAL mode; its segments. */
+async function segments(): Promise<string[]> {
+  const dataDir = await emptyFolder()
+  const log = await open(dataDir, [stream('a', { partitions: 3 })], { segmentBytes: 8192 })
+  for (const topic of ['a/ü/😀', 'a/b', 'a']) await keep(log, topic, 150)
+  await log.close()
+  return segmentFiles(dataDir, 'a')
+    .filter((name) => /^\d{16}\.db$/.test(name))
+    .map((name) => path.join(dataDir, 'streams/a', name))
+}
+
+describe.skipIf(!hasPython)('the script that verifies a segment', () => {
+  it('finds every record of every segment right', async () => {
+    const script = await verifier()
+    const files = await segments()
+    expect(files.length).toBeGreaterThan(1)
+    const verified = files.map((file) => {
+      const said = execFileSync('python3', [script, file], { encoding: 'utf8' })
+      return Number(/^(\d+) records verified, 0 damaged\n$/.exec(said)?.[1])
+    })
+    expect(verified.reduce((sum, count) => sum + count, 0)).toBe(450)
+  })
+
+  it.each([
+    ['payload', "UPDATE record SET payload = x'00' WHERE position = 3"],
+    ['topic', "UPDATE topic SET name = 'a/c' WHERE id = (SELECT topic FROM record LIMIT 1)"],
+    ['time', 'UPDATE record SET time = time + 1 WHERE position = 3'],
+  ])('names a record whose %s has changed', async (_what, damage) => {
+    const script = await verifier()
+    const file = (await segments())[0] ?? ''
+    const db = new Database(file)
+    db.exec(damage)
+    db.close()
+    const { status, stdout } = spawnSync('python3', [script, file], { encoding: 'utf8' })
+    expect(stdout).toContain('position 3 does not match its checksum\n')
+    expect(status).toBe(1)
+  })
+})
+
+it('gives hashes and partitions that the gateway computes too', () => {
+  const rows = [...format.matchAll(/^\| (`.+`|\(empty\)) \| (\d+) \| (\d) \| (\d) \|$/gm)]
+  expect(rows.length).toBeGreaterThan(5)
+  for (const [, shown = '', hash, ofFour, ofEight] of rows) {
+    const key = shown === '(empty)' ? '' : shown.slice(1, -1)
+    const computed = [hashOf(key), partitionOf(key, 4), partitionOf(key, 8)]
+    expect([key, ...computed]).toEqual([key, Number(hash), Number(ofFour), Number(ofEight)])
+  }
+})
