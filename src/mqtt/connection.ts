@@ -13,7 +13,7 @@ import type { Logger } from '../base/logger.ts'
 import type { Peer, ProtocolSession, SessionFacts } from './aedes/protocol.ts'
 import type { Subscriber } from './delivery/subscriber.ts'
 import type { Subscription } from './delivery/subscriptions.ts'
-import type { Publisher } from './ingest/publisher.ts'
+import type { Publisher, PublisherConnection } from './ingest/publisher.ts'
 import type { CloseReason, MqttStats } from './stats.ts'
 import { FrameReader } from './wire/frame-reader.ts'
 import { Output } from './wire/output.ts'
@@ -54,7 +54,7 @@ export interface ConnectedParts {
   readonly decoder: PublishDecoder
 }
 
-export class Connection implements Peer {
+export class Connection implements Peer, PublisherConnection {
   readonly output: Output
   private readonly socket: Socket
   private readonly host: ConnectionHost
@@ -99,6 +99,11 @@ export class Connection implements Peer {
     const held = this.parts.publisher.isPaused || this.output.isStuffed
     if (held) this.socket.pause()
     else if (this.socket.isPaused()) this.socket.resume()
+  }
+
+  refuse(): void {
+    const cause = 'the log could not keep a message'
+    this.disconnect(Reason.implementationSpecific, 'storage', cause)
   }
 
   /** The client is not read because of us: its silence is no reason to end it. */

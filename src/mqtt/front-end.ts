@@ -3,16 +3,17 @@
  */
 import type { Socket } from 'node:net'
 import { AssertionFailure } from '../base/assert.ts'
-import type { Position } from '../log/log.ts'
+import type { Clock } from '../base/clock.ts'
+import type { EventLog, LogRecord, Position } from '../log/log.ts'
 import { createAedesProtocol } from './aedes/aedes-protocol.ts'
 import type { Protocol, SessionFacts } from './aedes/protocol.ts'
 import { type ConnectedParts, Connection, type ConnectionHost } from './connection.ts'
-import { CatchUp } from './delivery/catch-up.ts'
+import type { CatchUpParts } from './delivery/catch-up.ts'
 import { Router } from './delivery/router.ts'
 import { Subscriber } from './delivery/subscriber.ts'
-import type { Subscription } from './delivery/subscriptions.ts'
+import type { Subscription, SubscriptionTree } from './delivery/subscriptions.ts'
 import { Backlog } from './ingest/backlog.ts'
-import { Publisher } from './ingest/publisher.ts'
+import { Publisher, type PublisherParts } from './ingest/publisher.ts'
 import { Listener } from './listener.ts'
 import type { ListenerAddress, MqttFrontEnd, MqttParts } from './mqtt.ts'
 import { emptyStats } from './stats.ts'
@@ -34,7 +35,7 @@ export function createMqttFrontEnd(parts: MqttParts): MqttFrontEnd {
   return new FrontEnd(parts, protocol)
 }
 
-class FrontEnd implements MqttFrontEnd, ConnectionHost {
+class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpParts {
   readonly stats = emptyStats()
   readonly logger
   readonly packetBytesMax: number
@@ -43,19 +44,24 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost {
   private readonly protocol: Protocol
   private readonly listeners: readonly Listener[]
   private readonly connections = new Set<Connection>()
-  /** What each subscriber subscribes to, so that its subscriptions go with it. */
-  private readonly filters = new Map<Subscriber, Set<string>>()
+  readonly log: EventLog
+  readonly clock: Clock
+  readonly backlog: Backlog
+  readonly tree: SubscriptionTree<Subscriber>
+  private readonly subscribers = new Map<Subscriber, SubscriberEntry>()
   private readonly router: Router
-  private readonly backlog: Backlog
   private readonly pausedTimer: NodeJS.Timeout
   private flushScheduled = false
 
   constructor(parts: MqttParts, protocol: Protocol) {
     this.parts = parts
     this.logger = parts.logger
+    this.log = parts.log
+    this.clock = parts.clock
     this.protocol = protocol
     this.packetBytesMax = Math.min(parts.settings.maxPacketBytes, REMAINING_LENGTH_MAX)
     this.router = new Router(parts.log, () => this.flush())
+    this.tree = this.router.tree
     this.backlog = new Backlog(parts.settings.maxPublishBacklogBytes)
     this.listeners = parts.settings.listeners.map(
       (address) => new Listener(address, (socket) => this.accept(socket)),
@@ -110,53 +116,71 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost {
   }
 
   connected(connection: Connection, facts: SessionFacts): ConnectedParts {
-    const { log, clock, settings } = this.parts
+    const { log, settings } = this.parts
     this.stats.connections++
     this.stats.connectionsAccepted++
-    const publisher = new Publisher(log.client(facts.clientId), facts.version, {
-      log,
-      clock,
-      output: connection.output,
-      backlog: this.backlog,
-      stats: this.stats,
-      deliverUnlogged: (record) => this.router.unlogged(record),
-      updateReading: () => connection.updateReading(),
-      refuse: () =>
-        connection.disconnect(
-          Reason.implementationSpecific,
-          'storage',
-          'the log could not keep a message',
-        ),
-    })
-    const subscriber = this.subscriberOf(connection, facts, settings.maxInflight)
-    this.filters.set(subscriber, new Set())
-    return { publisher, subscriber, decoder: new PublishDecoder(log, facts.version) }
+    const client = log.client(facts.clientId)
+    const limits = {
+      inflightMax: Math.min(settings.maxInflight, facts.receiveMaximum),
+      packetBytesMax: facts.packetBytesMax ?? Number.MAX_SAFE_INTEGER,
+    }
+    const subscriber = new Subscriber(
+      facts.clientId,
+      facts.version,
+      limits,
+      connection.output,
+      this.stats,
+      this,
+    )
+    this.subscribers.set(subscriber, { connection, filters: undefined })
+    return {
+      publisher: new Publisher(client, facts.version, connection, this),
+      subscriber,
+      decoder: new PublishDecoder(log, facts.version),
+    }
+  }
+
+  deliverUnlogged(record: LogRecord): void {
+    this.router.unlogged(record)
+  }
+
+  keptEnd(stream: string): Position {
+    return this.router.keptEnd(stream)
+  }
+
+  /** The log cannot be read for a lagging subscriber. */
+  abandon(subscriber: Subscriber): void {
+    const cause = 'the log cannot be read'
+    const connection = this.subscribers.get(subscriber)?.connection
+    connection?.disconnect(Reason.implementationSpecific, 'storage', cause)
   }
 
   subscribed(subscriber: Subscriber, subscriptions: readonly Subscription[]): void {
-    const filters = this.filters.get(subscriber)
+    const entry = this.subscribers.get(subscriber)
+    if (entry === undefined) return
+    entry.filters ??= new Set()
     for (const subscription of subscriptions) {
-      this.router.tree.add(subscriber, subscription)
-      filters?.add(subscription.filter)
+      this.tree.add(subscriber, subscription)
+      entry.filters.add(subscription.filter)
     }
-    this.stats.subscriptions = this.router.tree.size
+    this.stats.subscriptions = this.tree.size
   }
 
   unsubscribed(subscriber: Subscriber, filters: Iterable<string>): void {
-    const known = this.filters.get(subscriber)
+    const known = this.subscribers.get(subscriber)?.filters
     for (const filter of filters) {
-      this.router.tree.remove(subscriber, filter)
+      this.tree.remove(subscriber, filter)
       known?.delete(filter)
     }
-    this.stats.subscriptions = this.router.tree.size
+    this.stats.subscriptions = this.tree.size
   }
 
   closed(connection: Connection, subscriber: Subscriber | undefined): void {
     this.connections.delete(connection)
     if (subscriber === undefined) return
     this.stats.connections--
-    this.unsubscribed(subscriber, [...(this.filters.get(subscriber) ?? [])])
-    this.filters.delete(subscriber)
+    this.unsubscribed(subscriber, [...(this.subscribers.get(subscriber)?.filters ?? [])])
+    this.subscribers.delete(subscriber)
   }
 
   private accept(socket: Socket): void {
@@ -168,41 +192,14 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost {
     this.connections.add(new Connection(socket, this, (peer) => this.protocol.open(peer)))
   }
 
-  private subscriberOf(
-    connection: Connection,
-    facts: SessionFacts,
-    inflightMax: number,
-  ): Subscriber {
-    const { log, logger } = this.parts
-    return new Subscriber(
-      facts.clientId,
-      facts.version,
-      {
-        inflightMax: Math.min(inflightMax, facts.receiveMaximum),
-        packetBytesMax: facts.packetBytesMax ?? Number.MAX_SAFE_INTEGER,
-      },
-      connection.output,
-      this.stats,
-      (subscriber) =>
-        new CatchUp(subscriber, {
-          log,
-          tree: this.router.tree,
-          stats: this.stats,
-          logger,
-          keptEnd: (stream): Position => this.router.keptEnd(stream),
-          flush: () => this.flush(),
-          disconnect: () =>
-            connection.disconnect(
-              Reason.implementationSpecific,
-              'storage',
-              'the log cannot be read',
-            ),
-        }),
-    )
-  }
-
   private keepPausedAlive(): void {
     if (this.stats.pausedPublishers === 0) return
     for (const connection of this.connections) connection.keepAliveWhilePaused()
   }
+}
+
+interface SubscriberEntry {
+  readonly connection: Connection
+  /** What it subscribes to, so that its subscriptions go with it; undefined before the first. */
+  filters: Set<string> | undefined
 }

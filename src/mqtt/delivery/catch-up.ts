@@ -88,7 +88,7 @@ export class CatchUp {
       { client: this.subscriber.clientId, stream, reason: messageOf(thrown) },
       'the log cannot be read for a lagging subscriber: it is disconnected',
     )
-    this.parts.disconnect(this.subscriber)
+    this.parts.abandon(this.subscriber)
   }
 }
 
@@ -100,6 +100,6 @@ export interface CatchUpParts {
   /** The position behind the last record of the stream that was given to live subscribers. */
   keptEnd(stream: string): Position
   flush(): void
-  /** Ends the connection of a subscriber that can't be served. */
-  disconnect(subscriber: Subscriber): void
+  /** Ends the connection of a subscriber that cannot be served. */
+  abandon(subscriber: Subscriber): void
 }

@@ -18,7 +18,7 @@ import type { MqttStats } from '../stats.ts'
 import type { Output } from '../wire/output.ts'
 import { longAck, Reason, varintBytes } from '../wire/packets.ts'
 import { remainingLengthOf, writePublish } from '../wire/publish.ts'
-import type { CatchUp } from './catch-up.ts'
+import { CatchUp, type CatchUpParts } from './catch-up.ts'
 import type { Match } from './subscriptions.ts'
 import { Window } from './window.ts'
 
@@ -47,7 +47,9 @@ export class Subscriber {
   private readonly output: Output
   private readonly stats: MqttStats
   private readonly queue = new Deque<Waiting>()
-  private readonly catchUp: CatchUp
+  private readonly catchUpParts: CatchUpParts
+  /** Made when the subscriber first falls behind, which few ever do. */
+  private catchUp: CatchUp | undefined
   private closed = false
 
   constructor(
@@ -56,7 +58,7 @@ export class Subscriber {
     limits: SubscriberLimits,
     output: Output,
     stats: MqttStats,
-    catchUpOf: (subscriber: Subscriber) => CatchUp,
+    catchUpParts: CatchUpParts,
   ) {
     this.clientId = clientId
     this.version = version
@@ -64,12 +66,12 @@ export class Subscriber {
     this.packetBytesMax = limits.packetBytesMax
     this.output = output
     this.stats = stats
-    this.catchUp = catchUpOf(this)
+    this.catchUpParts = catchUpParts
   }
 
   /** A message that was just kept, or that no stream takes. */
   live(record: LogRecord, match: Match<Subscriber>): void {
-    if (this.catchUp.takes(record)) return
+    if (this.catchUp?.takes(record) === true) return
     if (this.queue.length === 0 && this.send(record, match)) return
     if (this.queue.length < QUEUE_LENGTH_MAX) this.queue.push({ record, match })
     else this.overflow(record, match)
@@ -90,7 +92,7 @@ export class Subscriber {
       if (!this.send(next.record, next.match)) return
       this.queue.shift()
     }
-    this.catchUp.advance()
+    this.catchUp?.advance()
   }
 
   /** The catch-up reads on only once nothing of it waits. */
@@ -128,7 +130,7 @@ export class Subscriber {
     this.closed = true
     this.stats.dropped['subscriber-gone'] += this.queue.length
     this.queue.clear()
-    this.catchUp.stop()
+    this.catchUp?.stop()
   }
 
   /** False when it must wait. True also when the message is not for this subscriber after all. */
@@ -159,18 +161,20 @@ export class Subscriber {
       this.stats.dropped['slow-subscriber']++
       return
     }
-    this.fallBehind()
-    this.catchUp.begin(record)
+    this.fallBehind().begin(record)
   }
 
   /** Gives the queue up for a place in the log, from which it is read again (D3). */
-  private fallBehind(): void {
+  private fallBehind(): CatchUp {
+    const catchUp = this.catchUp ?? new CatchUp(this, this.catchUpParts)
+    this.catchUp = catchUp
     for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
       const { record, match } = next
-      if (this.catchUp.takes(record)) continue
+      if (catchUp.takes(record)) continue
       if (this.isBestEffort(record, match)) this.stats.dropped['slow-subscriber']++
-      else this.catchUp.begin(record)
+      else catchUp.begin(record)
     }
+    return catchUp
   }
 
   private isBestEffort(record: LogRecord, match: Match<Subscriber>): boolean {

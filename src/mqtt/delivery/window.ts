@@ -12,7 +12,8 @@ export type Awaited = 'puback' | 'pubrec' | 'pubcomp'
 
 export class Window {
   private readonly size: number
-  private readonly inflight = new Map<number, Awaited>()
+  /** Made with the first message: most connections only publish. */
+  private inflight: Map<number, Awaited> | undefined
   private lastId = 0
 
   /** `size`: from 1 to 65,535. */
@@ -22,16 +23,17 @@ export class Window {
   }
 
   get count(): number {
-    return this.inflight.size
+    return this.inflight?.size ?? 0
   }
 
   get hasRoom(): boolean {
-    return this.inflight.size < this.size
+    return this.count < this.size
   }
 
   /** Takes a free identifier, 1 to 65,535. Needs room. */
   open(qos: 1 | 2): number {
     assert(this.hasRoom, 'the window has room for a message')
+    this.inflight ??= new Map()
     do {
       this.lastId = this.lastId === 65_535 ? 1 : this.lastId + 1
     } while (this.inflight.has(this.lastId))
@@ -41,24 +43,28 @@ export class Window {
 
   /** PUBACK: true when a message was waiting for it. */
   puback(id: number): boolean {
-    return this.inflight.get(id) === 'puback' && this.inflight.delete(id)
+    return this.ended(id, 'puback')
   }
 
   /** PUBREC with success: true when a PUBREL is due, which it is again for a repeated PUBREC. */
   pubrec(id: number): boolean {
-    const awaited = this.inflight.get(id)
+    const awaited = this.inflight?.get(id)
     if (awaited !== 'pubrec' && awaited !== 'pubcomp') return false
-    this.inflight.set(id, 'pubcomp')
+    this.inflight?.set(id, 'pubcomp')
     return true
   }
 
   /** PUBREC with a reason of 0x80 or more ends the handshake [MQTT-4.3.3-5]. */
   pubrecRefused(id: number): boolean {
-    return this.inflight.get(id) === 'pubrec' && this.inflight.delete(id)
+    return this.ended(id, 'pubrec')
   }
 
   /** PUBCOMP: true when it ended a handshake. */
   pubcomp(id: number): boolean {
-    return this.inflight.get(id) === 'pubcomp' && this.inflight.delete(id)
+    return this.ended(id, 'pubcomp')
+  }
+
+  private ended(id: number, awaited: Awaited): boolean {
+    return this.inflight?.get(id) === awaited && this.inflight.delete(id)
   }
 }

@@ -52,14 +52,19 @@ class Unacknowledged implements AppendWaiter {
   }
 }
 
+/** What all publishers share. */
 export interface PublisherParts {
   readonly log: EventLog
-  readonly output: Output
+  readonly clock: Clock
   readonly backlog: Backlog
   readonly stats: MqttStats
-  readonly clock: Clock
   /** Gives a message that no stream takes to whoever subscribes to it now. */
   deliverUnlogged(record: LogRecord): void
+}
+
+/** The publisher's own connection. */
+export interface PublisherConnection {
+  readonly output: Output
   /** Stops or resumes reading the socket, as `isPaused` says now. */
   updateReading(): void
   /** Ends the connection because storage refused a message. */
@@ -69,21 +74,28 @@ export interface PublisherParts {
 export class Publisher implements AppendWaiter {
   private readonly client: ClientName
   private readonly version: number
+  private readonly connection: PublisherConnection
   private readonly parts: PublisherParts
   private first: Unacknowledged | undefined
   private last: Unacknowledged | undefined
   /**
    * QoS 2 identifiers between PUBLISH and PUBREL, with their message while it is unacknowledged.
    */
-  private readonly received = new Map<number, Unacknowledged>()
+  private received: Map<number, Unacknowledged> | undefined
   private inflightRecords = 0
   private inflightBytes = 0
   private paused = false
   private closed = false
 
-  constructor(client: ClientName, version: number, parts: PublisherParts) {
+  constructor(
+    client: ClientName,
+    version: number,
+    connection: PublisherConnection,
+    parts: PublisherParts,
+  ) {
     this.client = client
     this.version = version
+    this.connection = connection
     this.parts = parts
   }
 
@@ -94,12 +106,14 @@ export class Publisher implements AppendWaiter {
     if (packet.qos === 1) {
       waiter = this.expectAck(PUBACK_FIRST, packet.packetId)
     } else if (packet.qos === 2) {
-      const earlier = this.received.get(packet.packetId)
+      const earlier = this.received?.get(packet.packetId)
       if (earlier !== undefined) {
         this.repeated(earlier)
         return
       }
       const unacknowledged = this.expectAck(PUBREC_FIRST, packet.packetId)
+      // Most connections never use QoS 2: thousands of idle ones would pay for the map.
+      this.received ??= new Map()
       this.received.set(packet.packetId, unacknowledged)
       waiter = unacknowledged
     }
@@ -113,11 +127,11 @@ export class Publisher implements AppendWaiter {
 
   /** PUBREL: forgets the identifier and completes the handshake [MQTT-4.3.3-11]. */
   pubrel(packetId: number): void {
-    const known = this.received.delete(packetId)
-    if (known || this.version < 5) this.parts.output.ack(PUBCOMP_FIRST, packetId)
+    const known = this.received?.delete(packetId) === true
+    if (known || this.version < 5) this.connection.output.ack(PUBCOMP_FIRST, packetId)
     else {
       const unknown = longAck(PUBCOMP_FIRST, packetId, Reason.packetIdentifierNotFound)
-      this.parts.output.bytes(unknown)
+      this.connection.output.bytes(unknown)
     }
   }
 
@@ -140,7 +154,7 @@ export class Publisher implements AppendWaiter {
     if (this.closed) return
     if (outcome === 'refused') {
       this.parts.stats.dropped['storage-refused']++
-      this.parts.refuse()
+      this.connection.refuse()
       return
     }
     this.acknowledge()
@@ -153,7 +167,7 @@ export class Publisher implements AppendWaiter {
     this.paused = true
     this.parts.stats.pausedPublishers++
     this.parts.backlog.hold(this)
-    this.parts.updateReading()
+    this.connection.updateReading()
   }
 
   /** Reads again if there is room. */
@@ -168,7 +182,7 @@ export class Publisher implements AppendWaiter {
       return
     }
     this.leavePause()
-    this.parts.updateReading()
+    this.connection.updateReading()
   }
 
   get isPaused(): boolean {
@@ -243,15 +257,15 @@ export class Publisher implements AppendWaiter {
 
   /** A QoS 2 message sent again: PUBREC again, but not before the first append is kept (P3). */
   private repeated(earlier: Unacknowledged): void {
-    if (earlier.outcome === 'kept') this.parts.output.ack(PUBREC_FIRST, earlier.packetId)
+    if (earlier.outcome === 'kept') this.connection.output.ack(PUBREC_FIRST, earlier.packetId)
   }
 
   /** Sends the acks whose turn it is (P2). */
   private acknowledge(): void {
     let next = this.first
     while (next !== undefined && next.outcome === 'kept') {
-      if (next.reason === 0) this.parts.output.ack(next.first, next.packetId)
-      else this.parts.output.bytes(longAck(next.first, next.packetId, next.reason))
+      if (next.reason === 0) this.connection.output.ack(next.first, next.packetId)
+      else this.connection.output.bytes(longAck(next.first, next.packetId, next.reason))
       this.parts.stats.acknowledged++
       next = next.next
     }
