@@ -1,13 +1,23 @@
-/** What docs/FORMAT.md says to people in other languages is tried on real segments. */
+/**
+ * Documents, tried: the script of FORMAT.md on real segments, its numbers, the configuration of the
+ * README, and the metrics that OPERATIONS.md lists.
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import Database from 'better-sqlite3'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { ManualClock } from '../src/base/clock.ts'
+import { loadConfig } from '../src/config/config.ts'
+import { createMetrics } from '../src/http/http.ts'
+import { MemoryLog } from '../src/log/memory.ts'
 import { hashOf, partitionOf } from '../src/log/partition.ts'
+import { emptyStats } from '../src/mqtt/stats.ts'
 import { emptyFolder, keep, open, segmentFiles, stream } from './log/given.ts'
+import { collectingLogger } from './support/logger.ts'
 
-const format = readFileSync(new URL('../docs/FORMAT.md', import.meta.url), 'utf8')
+const document = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
+const format = document('docs/FORMAT.md')
 const hasPython = spawnSync('python3', ['-c', 'import sqlite3']).status === 0
 
 /** The script of the document, in a file. */
@@ -65,4 +75,29 @@ it('gives hashes and partitions that the gateway computes too', () => {
     const computed = [hashOf(key), partitionOf(key, 4), partitionOf(key, 8)]
     expect([key, ...computed]).toEqual([key, Number(hash), Number(ofFour), Number(ofEight)])
   }
+})
+
+it('shows a configuration in the README that holds, with nothing that is not supported', async () => {
+  const file = path.join(await emptyFolder(), 'sluice.toml')
+  writeFileSync(file, /```toml\n([\s\S]+?)```/.exec(document('README.md'))?.[1] ?? 'none')
+  const result = loadConfig(file, { hostName: 'host' })
+  expect(result).toMatchObject({ kind: 'valid', unsupported: [] })
+})
+
+it('lists every metric for operators, and none that is not there', async () => {
+  const clock = new ManualClock(0)
+  const metrics = createMetrics({
+    log: new MemoryLog([stream('a')], clock),
+    stats: emptyStats(),
+    clock,
+    logger: collectingLogger(),
+    version: '1',
+  })
+  onTestFinished(() => metrics.close())
+  const scraped = [...(await metrics.scrape()).matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)
+  const rows = document('docs/OPERATIONS.md').match(/^\| `(sluice|process)_.*$/gm) ?? []
+  const listed = rows.flatMap((row) =>
+    [...row.matchAll(/`((?:sluice|process)_\w+)`/g)].map(([, name]) => name),
+  )
+  expect(listed.toSorted()).toEqual(scraped.toSorted())
 })
