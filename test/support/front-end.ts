@@ -103,9 +103,12 @@ export async function frontEnd(
 }
 
 /** Resolves when `holds` does, looking again every few milliseconds. */
-export async function eventually(holds: () => boolean, what: string): Promise<void> {
+export async function eventually(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+): Promise<void> {
   const give = performance.now() + 25_000
-  while (!holds()) {
+  while (!(await holds())) {
     if (performance.now() > give) throw new Error(`it never came to this: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
