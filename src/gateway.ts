@@ -17,6 +17,7 @@ import {
 } from './http/http.ts'
 import type { EventLog, StreamSettings } from './log/log.ts'
 import { openLog } from './log/open.ts'
+import { Retention } from './log/retention/retention.ts'
 import { createMqttFrontEnd } from './mqtt/front-end.ts'
 import type { ListenerAddress, MqttFrontEnd, MqttSettings, MqttStats } from './mqtt/mqtt.ts'
 
@@ -55,16 +56,29 @@ export async function startGateway(config: Config, parts: GatewayParts): Promise
     logger,
   })
   log.onFailure((stream, reason) => {
-    logger.error({ stream, reason }, 'a write failed: the stream refuses records until a restart')
+    const sentence = `stream ${stream} cannot be written: ${reason}`
+    logger.error({ stream, reason }, `${sentence}; nothing is acknowledged until it can`)
+  })
+  log.onResume((stream, waited) => {
+    logger.warn({ stream, waited }, `stream ${stream} is written again; ${waited} records waited`)
+  })
+  const retention = new Retention({
+    log,
+    rules: new Map(config.streams.map((stream) => [stream.name, stream.retention])),
+    minFree: config.disk.minFree,
+    dataDir: config.gateway.dataDir,
+    clock,
+    logger,
+    commitBytes: config.disk.segmentBytes,
   })
   const mqtt = createMqttFrontEnd({ log, settings: mqttSettings(config), clock, logger })
   const health = new Health(log)
-  const metrics = createMetrics({ log, stats: mqtt.stats, clock, logger, version })
+  const metrics = createMetrics({ log, stats: mqtt.stats, retention, clock, logger, version })
   const http = createHttp({ address: config.http, health, metrics, logger })
   const stop = async (): Promise<void> => {
     health.enter('stopping')
     metrics.close()
-    await stopParts(mqtt, log, http)
+    await stopParts(mqtt, retention, log, http)
   }
   try {
     const httpAddress = await http.listen()
@@ -90,11 +104,17 @@ export async function startGateway(config: Config, parts: GatewayParts): Promise
 }
 
 /** The front end first, so that nothing more is appended; each is closed whatever the others do. */
-async function stopParts(mqtt: MqttFrontEnd, log: EventLog, http: HttpServer): Promise<void> {
+async function stopParts(
+  mqtt: MqttFrontEnd,
+  retention: Retention,
+  log: EventLog,
+  http: HttpServer,
+): Promise<void> {
   try {
     await mqtt.close()
   } finally {
     try {
+      await retention.stop()
       await log.close()
     } finally {
       await http.close()

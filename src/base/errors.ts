@@ -27,6 +27,14 @@ export const errorTable = {
     retry: 'never',
     hint: '"sluice streams" lists the streams of this data directory.',
   },
+  'cursor-unknown': {
+    retry: 'never',
+    hint: '"sluice cursors" lists the cursors of this data directory.',
+  },
+  'state-damaged': {
+    retry: 'never',
+    hint: 'Keep a copy of state.db and check the disk; "sluice verify-log" says what can be kept.',
+  },
   'start-invalid': {
     retry: 'never',
     hint: 'Use earliest, latest, a time back such as -10m, an ISO time, or <partition>:<offset>.',
@@ -38,6 +46,18 @@ export const errorTable = {
   'record-damaged': {
     retry: 'never',
     hint: 'Keep a copy of the file and check the disk; the records after the damage can be read.',
+  },
+  'folder-refused': {
+    retry: 'never',
+    hint: 'Name a new or an empty folder, or for a backup one with a backup of the same gateway.',
+  },
+  'no-backup': {
+    retry: 'never',
+    hint: 'Name the folder of a backup that "sluice backup" has finished.',
+  },
+  'backup-damaged': {
+    retry: 'never',
+    hint: 'Use another backup; with --no-verify files are restored as they are.',
   },
   storage: { retry: 'later', hint: 'Look at the disk: space, mount options and the kernel log.' },
 } as const satisfies Record<string, { retry: 'never' | 'later'; hint: string }>

@@ -54,6 +54,12 @@ function createProgram(context: CliContext, run: Run): Command {
   addCheck(program, context, run)
   addStreams(program, context, run)
   addTail(program, context, run)
+  addGaps(program, context, run)
+  addCursors(program, context, run)
+  addSeek(program, context, run)
+  addBackup(program, context, run)
+  addRestore(program, context, run)
+  addVerifyLog(program, context, run)
   return program
 }
 
@@ -133,5 +139,117 @@ function addTail(program: Command, context: CliContext, run: Run): void {
     .action(async (stream, options) => {
       const { tail } = await import('./tail.ts')
       await run(tail(stream, options, context))
+    })
+}
+
+const BACKUP_HELP = `
+The folder is a new or empty one, or one with a backup of the same gateway: then only what
+changed is added, and the backup before holds until the new one is complete.
+On the file system of the data directory, sealed segments are hard links: they cost no space, and
+are no help when that disk fails.
+${WHERE}`
+
+function addBackup(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('backup')
+    .description('back up a data directory, also beside a running gateway')
+    .argument('<folder>', 'where the backup goes')
+    .addOption(configOption())
+    .addOption(dataOption())
+    .addHelpText('after', BACKUP_HELP)
+    .action(async (folder, options) => {
+      const { backup } = await import('./backup.ts')
+      await run(backup(folder, options, context))
+    })
+}
+
+function addRestore(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('restore')
+    .description('make a data directory out of a backup, with a new epoch')
+    .argument('<backup>', 'the folder of the backup')
+    .requiredOption('-d, --data <dir>', 'the new data directory: not there yet, or empty')
+    .option('--no-verify', 'do not compare the files with the manifest')
+    .action(async (backup, options) => {
+      const { restore } = await import('./restore.ts')
+      await run(restore(backup, options, context))
+    })
+}
+
+const formatOption = () =>
+  new Option('--format <format>', 'how').choices(['text', 'json']).default('text')
+
+function addGaps(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('gaps')
+    .description('list what was lost before it was read, also beside a running gateway')
+    .addOption(configOption())
+    .addOption(dataOption())
+    .option('--stream <name>', 'only of this stream')
+    .option('--cursor <name>', 'only of this cursor')
+    .addOption(formatOption())
+    .addHelpText('after', WHERE)
+    .action(async (options) => {
+      const { gaps } = await import('./gaps.ts')
+      await run(gaps(options, context))
+    })
+}
+
+function addCursors(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('cursors')
+    .description('list the cursors and what they have not read, also beside a running gateway')
+    .addOption(configOption())
+    .addOption(dataOption())
+    .addOption(formatOption())
+    .addHelpText('after', `\nA running gateway writes most moves every 5 seconds.\n${WHERE}`)
+    .action(async (options) => {
+      const { cursors } = await import('./cursors.ts')
+      await run(cursors(options, context))
+    })
+}
+
+const SEEK_HELP = `
+--to takes
+  earliest, latest       the first record kept; what comes from now on
+  -6h                    a time back: ms, s, m, h or d
+  2026-01-31T08:00:00Z   an ISO time
+  2:1042                 offset 1042 of partition 2: a cursor by partition moves in this one alone
+${WHERE}`
+
+function addSeek(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('seek')
+    .description('move a cursor, forward or back, while no gateway runs')
+    .argument('<cursor>', 'its name; "sluice cursors" lists them')
+    .addOption(configOption())
+    .addOption(dataOption())
+    .requiredOption('--to <start>', 'where it is to read on')
+    .addHelpText('after', SEEK_HELP)
+    .action(async (cursor, options) => {
+      const { seek } = await import('./seek.ts')
+      await run(seek(cursor, options, context))
+    })
+}
+
+const VERIFY_HELP = `
+Looks at every segment (structure, the checksum of each record, positions and offsets against the
+ledger of gaps) and at state.db. Exit code 0 when nothing is wrong, 1 otherwise.
+--repair moves damaged files to quarantine/ in the data directory, salvages their readable records
+under the same names, and notes the rest as gaps. The gateway must not run then.
+${WHERE}`
+
+function addVerifyLog(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('verify-log')
+    .description('check all that is on disk, also beside a running gateway')
+    .addOption(configOption())
+    .addOption(dataOption())
+    .option('--repair', 'set damaged files aside and salvage what is in them')
+    .addOption(formatOption())
+    .addHelpText('after', VERIFY_HELP)
+    .action(async (options) => {
+      const { verifyLogCommand } = await import('./verify-log.ts')
+      await run(verifyLogCommand(options, context))
     })
 }

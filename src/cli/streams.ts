@@ -3,6 +3,7 @@ import { openLogReader } from '../log/reader/log-reader.ts'
 import type { CliContext } from './context.ts'
 import { isoTime } from './format.ts'
 import { dataDirOf, type Place } from './place.ts'
+import { tableLines } from './table.ts'
 
 export interface StreamsOptions extends Place {
   readonly format: 'text' | 'json'
@@ -54,16 +55,7 @@ export function streamTable(all: readonly StreamBounds[]): string[] {
       .map(({ partition, first, end }) => `${partition}[${first}, ${end})`)
       .join(' '),
   ])
-  const table = [HEADINGS, ...rows]
-  const widths = HEADINGS.map((_, column) =>
-    Math.max(...table.map((row) => row[column]?.length ?? 0)),
-  )
-  return table.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  )
+  return tableLines(HEADINGS, rows)
 }
 
 const SIZE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']

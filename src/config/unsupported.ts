@@ -57,16 +57,8 @@ const rows: readonly Row[] = [
     sentence: 'it is ignored, a session ends with its connection',
   },
   {
-    pattern: 'stream[].retention',
-    sentence: 'it is ignored, nothing is deleted and the stream grows until the disk is full',
-  },
-  {
     pattern: 'queue[]',
     sentence: 'it is ignored, its topics go to the first stream that matches',
-  },
-  {
-    pattern: 'disk.min_free',
-    sentence: 'it is ignored, nothing is deleted when the disk fills up',
   },
   {
     pattern: 'bridge[]',

@@ -8,12 +8,12 @@ export interface HealthSource {
   notReadyReasons(): readonly string[]
 }
 
-/** Ready while MQTT accepts and every stream takes records. */
+/** Ready while MQTT accepts and every stream can be written and has space. */
 export class Health implements HealthSource {
-  private readonly log: Pick<EventLog, 'failures'>
+  private readonly log: Pick<EventLog, 'failures' | 'full'>
   private phase: Phase = 'starting'
 
-  constructor(log: Pick<EventLog, 'failures'>) {
+  constructor(log: Pick<EventLog, 'failures' | 'full'>) {
     this.log = log
   }
 
@@ -23,8 +23,12 @@ export class Health implements HealthSource {
 
   notReadyReasons(): readonly string[] {
     const failures = [...this.log.failures].map(
-      ([stream, reason]) => `stream ${stream} refuses records: ${reason}`,
+      ([stream, reason]) => `stream ${stream} cannot be written: ${reason}`,
     )
-    return this.phase === 'serving' ? failures : [`the gateway is ${this.phase}`, ...failures]
+    const full = [...this.log.full].map(
+      ([stream, reason]) => `stream ${stream} refuses new messages: ${reason}`,
+    )
+    const reasons = [...failures, ...full]
+    return this.phase === 'serving' ? reasons : [`the gateway is ${this.phase}`, ...reasons]
   }
 }

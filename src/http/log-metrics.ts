@@ -4,6 +4,7 @@ import type { EventLog, StreamBounds } from '../log/log.ts'
 import { BoundsCache } from './bounds-cache.ts'
 import { Counter, Histogram, type MetricRegistry } from './prometheus.ts'
 import { readCounter, readGauge, single } from './read-metric.ts'
+import { addStateMetrics } from './state-metrics.ts'
 
 /** From one record, a lone device, to thousands, a burst of many. */
 const RECORDS_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]
@@ -19,7 +20,9 @@ export function addLogMetrics(
   logger: Logger,
 ): void {
   addCommits(registry, log)
-  addBounds(registry, new BoundsCache(log, clock, logger))
+  const bounds = new BoundsCache(log, clock, logger)
+  addBounds(registry, bounds)
+  addStateMetrics(registry, log, bounds)
   readGauge(
     registry,
     'sluice_publish_backlog_bytes',
@@ -28,8 +31,8 @@ export function addLogMetrics(
   )
   readGauge(
     registry,
-    'sluice_stream_failed',
-    '1 for a stream that refuses records because a write failed.',
+    'sluice_stream_suspended',
+    '1 for a stream that cannot be written: what is appended waits, and nothing is acknowledged.',
     () => log.streams.map(({ name }) => [{ stream: name }, log.failures.has(name) ? 1 : 0]),
     ['stream'],
   )

@@ -10,10 +10,12 @@ import { addLogMetrics } from './log-metrics.ts'
 import { addMqttMetrics } from './mqtt-metrics.ts'
 import { addProcessMetrics } from './process-metrics.ts'
 import { Registry } from './prometheus.ts'
+import { addRetentionMetrics, type RetentionNumbers } from './retention-metrics.ts'
 
 export interface MetricsParts {
   readonly log: EventLog
   readonly stats: MqttStats
+  readonly retention: RetentionNumbers
   readonly clock: Clock
   readonly logger: Logger
   readonly version: string
@@ -27,10 +29,12 @@ export interface Metrics {
 }
 
 /** Observes the log's commits from now on. */
-export function createMetrics({ log, stats, clock, logger, version }: MetricsParts): Metrics {
+export function createMetrics(parts: MetricsParts): Metrics {
+  const { log, stats, clock, logger, version } = parts
   const registry = new Registry()
   addMqttMetrics(registry, stats)
   addLogMetrics(registry, log, clock, logger)
+  addRetentionMetrics(registry, log, parts.retention)
   const stop = addProcessMetrics(registry, version)
   return {
     contentType: registry.contentType,

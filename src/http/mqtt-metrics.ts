@@ -32,7 +32,7 @@ function addMessages(registry: MetricRegistry, stats: MqttStats): void {
   readCounter(
     registry,
     'sluice_messages_dropped_total',
-    'Messages a subscriber did not get, by reason.',
+    'Messages that were not taken, or that a subscriber did not get, by reason.',
     () => byLabel('reason', stats.dropped),
     ['reason'],
   )
@@ -57,7 +57,7 @@ function addConnections(registry: MetricRegistry, stats: MqttStats): void {
   gauge('sluice_subscriptions', 'Subscriptions of connected clients.', () => stats.subscriptions)
   gauge(
     'sluice_publishers_paused',
-    'Publishers that are not read because too much of theirs waits for the disk.',
+    'Publishers that are not read: too much of theirs waits for the disk, or a stream is full.',
     () => stats.pausedPublishers,
   )
   gauge(

@@ -1,8 +1,9 @@
 /**
- * The data directory: made if missing, owned by one process, with a number for each boot.
+ * The data directory: made if missing, owned by one process.
  *
  *   <data dir>/gateway.lock   held while a gateway runs
- *   <data dir>/state.db       boots
+ *   <data dir>/state.db       cursors, gaps, boots and the epoch
+ *   <data dir>/reserve        space for the state on a full disk
  *   <data dir>/streams/<stream>/…
  */
 import fs from 'node:fs'
@@ -38,25 +39,6 @@ export function makeStreamFolders(dataDir: string, streams: readonly string[]): 
     for (const stream of streams) {
       assert(STREAM_NAME.test(stream), `"${stream}" can be the name of a folder`)
       makeFolder(streamFolder(dataDir, stream))
-    }
-  })
-}
-
-/** Numbers this run, from 1, durably: no two boots of a data directory share a number. */
-export function nextBoot(dataDir: string, startedMs: number): number {
-  return usable(dataDir, () => {
-    const db = new Database(path.join(dataDir, 'state.db'))
-    try {
-      db.pragma('synchronous = FULL')
-      db.exec(
-        'CREATE TABLE IF NOT EXISTS boot (boot INTEGER PRIMARY KEY, started INTEGER NOT NULL)',
-      )
-      const { lastInsertRowid } = db
-        .prepare('INSERT INTO boot (started) VALUES (?)')
-        .run(Math.round(startedMs))
-      return Number(lastInsertRowid)
-    } finally {
-      db.close()
     }
   })
 }

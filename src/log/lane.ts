@@ -2,8 +2,10 @@ import { assert } from '../base/assert.ts'
 import { Deque } from '../base/deque.ts'
 import type { AppendWaiter, NewRecord, StreamSettings } from './log.ts'
 import { Partitioner } from './partition.ts'
+import { copyOut } from './reads.ts'
 import { asOffset, type LogRecord, type Offset, type Partition } from './record.ts'
 import { Tail } from './tail.ts'
+import { TurnedAwayRecords } from './turned-away.ts'
 import type { StreamEnd } from './writer/protocol.ts'
 
 /**
@@ -13,7 +15,8 @@ import type { StreamEnd } from './writer/protocol.ts'
  *      in memory       on disk          told         appended
  *
  * Under 'fsync' and 'write' committedEnd and keptEnd are one; under 'receive' records are told
- * before they are on disk, and nothing behind committedEnd leaves the tail.
+ * before they are on disk, and nothing behind committedEnd leaves the tail. While the stream is
+ * suspended neither end moves: what is appended waits, under any rule.
  */
 export class Lane {
   readonly settings: StreamSettings
@@ -25,9 +28,15 @@ export class Lane {
   readonly nextOffsets: number[]
   /** The offset after the last kept record, by partition. */
   readonly keptOffsets: number[]
+  /** It takes no records until space returns (L6). */
+  isFull = false
+  readonly turnedAway = new TurnedAwayRecords()
+  /** Why the stream is suspended; undefined while it is written. */
   failure: string | undefined
-  /** On a halted 'receive' stream: from here on records were told and never reached the disk. */
-  lostFrom: number | undefined
+  /** While suspended: records that were told are missing on disk. */
+  lost = false
+  /** What waited when its slab was taken back stands in memory of its own, up to here. */
+  private movedEnd = 0
   private readonly partitioner: Partitioner
 
   constructor(settings: StreamSettings, index: number, found: StreamEnd) {
@@ -69,6 +78,19 @@ export class Lane {
     this.keptEnd += count
     for (const record of records) this.keptOffsets[record.partition] = record.offset + 1
     return records
+  }
+
+  /**
+   * The memory of records before `end` is taken back. What is told and on disk leaves the tail;
+   * what waits on a suspended stream moves, so that it does not pin the slabs of the others.
+   */
+  leaveMemory(end: number): void {
+    const droppable = Math.min(this.keptEnd, this.committedEnd)
+    this.tail.dropBefore(Math.min(Math.max(end, this.movedEnd), droppable))
+    const from = Math.max(this.tail.first, this.movedEnd)
+    if (from >= end) return
+    for (const copy of copyOut(this.tail.slice(from, end))) this.tail.replace(copy)
+    this.movedEnd = end
   }
 
   /** Takes back what waits, so that the stream ends with its last kept record again. */

@@ -15,8 +15,11 @@
  * L4. Nothing that was told 'kept' is missing after a reopen (as far as the ack rule goes).
  * L5. Memory is bounded: the tail cache by bytes, reads by page limits; what waits for the disk is
  *     bounded by whoever appends, who sees `backlogBytes`.
+ * L6. A full stream takes nothing: whoever appends is told 'full', in its turn (L3), and no
+ *     position is used up.
  */
 import type { LogRecord, Offset, Partition, Position, QoS } from './record.ts'
+import type { LogState } from './state.ts'
 
 export type { Offset, Partition, Position, QoS } from './record.ts'
 export {
@@ -27,6 +30,20 @@ export {
   LogRecord,
   TOPIC_LENGTH_AT,
 } from './record.ts'
+export type {
+  Boot,
+  ClockQuality,
+  Cursor,
+  CursorLag,
+  CursorPlace,
+  Cursors,
+  Gap,
+  GapReason,
+  Gaps,
+  LogState,
+  NewGap,
+} from './state.ts'
+export { clockQualities, gapReasons } from './state.ts'
 
 export const ackRules = ['fsync', 'write', 'receive'] as const
 export type AckRule = (typeof ackRules)[number]
@@ -73,7 +90,8 @@ export interface ClientName {
   readonly ref: number
 }
 
-export type AppendOutcome = 'kept' | 'refused'
+/** 'refused': storage cannot keep it. 'full': not now, for want of space (see `full`). */
+export type AppendOutcome = 'kept' | 'refused' | 'full'
 
 /** Told once about each appended record, in append order of its stream (L3). */
 export interface AppendWaiter {
@@ -159,8 +177,12 @@ export interface EventLog {
   readonly boot: number
   /** Bytes appended that are not on disk yet, those of 'receive' streams included. */
   readonly backlogBytes: number
-  /** Set once a write failed: the streams that refuse records until a restart, with the reason. */
+  /** Streams that cannot be written now, with the reason: what is appended to them waits. */
   readonly failures: ReadonlyMap<string, string>
+  /** Cursors, gaps, boots and the epoch; closed with the log. */
+  readonly state: LogState
+  /** Streams that take no records until space returns, with the reason. */
+  readonly full: ReadonlyMap<string, string>
 
   /** The route of a topic name (not a filter), which must be valid MQTT. */
   route(topic: string): Route
@@ -177,7 +199,14 @@ export interface EventLog {
   /** Called with each stream's newly kept records, in position order; returns its own removal. */
   follow(follower: (records: readonly LogRecord[]) => void): () => void
   onCommit(listener: (report: CommitReport) => void): void
+  /** Told when a stream cannot be written any more, and when that turns out to be worse. */
   onFailure(listener: (stream: string, reason: string) => void): void
+  /** Told when such a stream is written again, with how many records waited for it. */
+  onResume(listener: (stream: string, waited: number) => void): void
+  /** From now on the stream is full, for that reason; without one it takes records again. */
+  setFull(stream: string, reason: string | undefined): void
+  /** Told when a stream becomes full, with the reason, and when it takes records again, without. */
+  onFull(listener: (stream: string, reason: string | undefined) => void): void
 
   /**
    * A page of kept records from a position on; earlier than the first record begins at the first.

@@ -35,13 +35,18 @@ export class MemoryStream {
     this.nextOffsets = new Array<number>(settings.partitions).fill(0)
   }
 
-  append(added: NewRecord, boot: number, clock: Clock): LogRecord {
+  /** A record that is not kept gets the numbers that the next one gets too. */
+  append(added: NewRecord, boot: number, clock: Clock, isKept: boolean): LogRecord {
     const { route, client, bytes } = added
     const partition = route.partition ?? this.partitioner.pick(client.name, added.key)
     const offset = present(this.nextOffsets[partition], `partition ${partition}`)
-    this.nextOffsets[partition] = offset + 1
+    const position = this.nextPosition
+    if (isKept) {
+      this.nextOffsets[partition] = offset + 1
+      this.nextPosition++
+    }
     const parts: EntryParts = {
-      position: this.nextPosition++,
+      position,
       partition,
       offset,
       topic: { text: route.topic, bytes: route.topicBytes },

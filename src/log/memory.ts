@@ -24,23 +24,29 @@ import type {
 } from './log.ts'
 import { MemoryStream } from './memory-stream.ts'
 import { Routes } from './routes.ts'
+import { memoryState } from './state/memory-state.ts'
+import type { StateStore } from './state/store.ts'
 
 interface Unsettled {
   readonly stream: MemoryStream
   readonly record: LogRecord
   readonly waiter: AppendWaiter
+  readonly isKept: boolean
 }
 
 export class MemoryLog implements EventLog {
   readonly streams: readonly StreamSettings[]
   readonly boot = 1
   readonly failures = new Map<string, string>()
+  readonly full = new Map<string, string>()
+  readonly state: StateStore
   private readonly byName: ReadonlyMap<string, MemoryStream>
   private readonly routes: Routes
   private readonly clock: Clock
   private readonly followers = new Set<(records: readonly LogRecord[]) => void>()
   private readonly commitListeners: ((report: CommitReport) => void)[] = []
   private readonly failureListeners: ((stream: string, reason: string) => void)[] = []
+  private readonly fullListeners: ((stream: string, reason: string | undefined) => void)[] = []
   private unsettled: Unsettled[] = []
   private flushDue = false
 
@@ -49,10 +55,14 @@ export class MemoryLog implements EventLog {
     this.clock = clock
     this.byName = new Map(streams.map((settings) => [settings.name, new MemoryStream(settings)]))
     this.routes = new Routes(streams)
+    this.state = memoryState(this, clock)
   }
 
   get backlogBytes(): number {
-    return this.unsettled.reduce((sum, { record }) => sum + record.sizeBytes, 0)
+    return this.unsettled.reduce(
+      (sum, { record, isKept }) => (isKept ? sum + record.sizeBytes : sum),
+      0,
+    )
   }
 
   route(topic: string): Route {
@@ -67,8 +77,10 @@ export class MemoryLog implements EventLog {
     const name = added.route.stream?.name
     assert(name !== undefined, `the topic ${added.route.topic} has a stream`)
     const stream = this.stream(name)
-    const record = stream.append(added, this.boot, this.clock)
-    this.unsettled.push({ stream, record, waiter: added.waiter })
+    const isKept = !this.full.has(name)
+    const record = stream.append(added, this.boot, this.clock, isKept)
+    if (!isKept) record.evict()
+    this.unsettled.push({ stream, record, waiter: added.waiter, isKept })
     if (!this.flushDue) {
       this.flushDue = true
       setImmediate(() => this.flush())
@@ -103,6 +115,21 @@ export class MemoryLog implements EventLog {
     this.failureListeners.push(listener)
   }
 
+  onResume(): void {
+    // The model has no disk that comes back: what `fail` stopped stays so.
+  }
+
+  setFull(stream: string, reason: string | undefined): void {
+    this.stream(stream)
+    if (reason === undefined) this.full.delete(stream)
+    else this.full.set(stream, reason)
+    for (const listener of this.fullListeners) listener(stream, reason)
+  }
+
+  onFull(listener: (stream: string, reason: string | undefined) => void): void {
+    this.fullListeners.push(listener)
+  }
+
   /** For tests: from now on the stream refuses what is appended and what was not settled yet. */
   fail(stream: string, reason: string): void {
     this.stream(stream)
@@ -128,17 +155,23 @@ export class MemoryLog implements EventLog {
 
   async close(): Promise<void> {
     this.flush()
+    await this.state.close()
   }
 
   /** L3: waiters in append order, then followers. */
   private settle(stream: string, settling: readonly Unsettled[]): void {
     if (this.failures.has(stream)) {
-      for (const { waiter, record } of settling) waiter.settled('refused', record)
+      for (const { waiter, record, isKept } of settling) {
+        waiter.settled(isKept ? 'refused' : 'full', record)
+      }
       return
     }
-    const records = settling.map(({ record }) => record)
+    const records = settling.flatMap(({ record, isKept }) => (isKept ? [record] : []))
     this.stream(stream).kept.push(...records)
-    for (const { waiter, record } of settling) waiter.settled('kept', record)
+    for (const { waiter, record, isKept } of settling) {
+      waiter.settled(isKept ? 'kept' : 'full', record)
+    }
+    if (records.length === 0) return
     for (const follower of [...this.followers]) follower(records)
     const sizeBytes = records.reduce((sum, record) => sum + record.sizeBytes, 0)
     const report = { stream, records: records.length, sizeBytes, durationMs: 0 }

@@ -1,8 +1,16 @@
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
-import { makeStreamFolders, nextBoot, takeDataDir } from './data-dir.ts'
+import { makeStreamFolders, takeDataDir } from './data-dir.ts'
 import type { EventLog, StreamSettings } from './log.ts'
+import { noteRepairs } from './repair/ledger.ts'
+import { Repairs } from './repair/repairs.ts'
+import { markRunning, unmarkRunning, writeNumbers } from './repair/running-mark.ts'
+import { hasRepairs, repairSentence, startSentence } from './repair/sentences.ts'
+import { repairAtStart, type StartFindings } from './repair/start.ts'
+import type { Segments } from './retention/segments.ts'
+import { streamFolder } from './segment.ts'
 import { SqliteLog } from './sqlite-log.ts'
+import { openState, type StateStore } from './state/store.ts'
 import { WriterThread } from './threads.ts'
 
 /** Segments of 64 MiB scan in well under a second and copy off in one piece. */
@@ -26,11 +34,14 @@ export interface OpenLogOptions {
   readonly logger?: Logger
 }
 
+/** The log, and its files for whoever retires them. */
+export type OpenedLog = EventLog & { readonly segments: Segments }
+
 /**
  * Opens the log in a data directory, which is made if it is missing and taken for this process.
  * Rejects with SluiceError `data-dir-locked`, `data-dir-unusable`, `format-unknown` or `storage`.
  */
-export async function openLog(options: OpenLogOptions): Promise<EventLog> {
+export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
   const { dataDir, streams, clock } = options
   const lock = takeDataDir(dataDir)
   try {
@@ -38,7 +49,17 @@ export async function openLog(options: OpenLogOptions): Promise<EventLog> {
       dataDir,
       streams.map((stream) => stream.name),
     )
-    const boot = nextBoot(dataDir, clock.now())
+    const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES
+    const start = repairAtStart({ dataDir, streams, segmentBytes })
+    const state = openState({
+      dataDir,
+      clock,
+      bootMin: start.bootMin,
+      epochMin: start.epochMin,
+      ...(options.logger && { logger: options.logger }),
+    })
+    await noteRepairs(dataDir, state, start.stateLost !== undefined)
+    writeNumbers(dataDir, state)
     const writer = new WriterThread(
       {
         dataDir,
@@ -48,20 +69,38 @@ export async function openLog(options: OpenLogOptions): Promise<EventLog> {
           ackAfter,
           lingerMs,
         })),
-        segmentBytes: options.segmentBytes ?? SEGMENT_BYTES,
+        segmentBytes,
         walBytesMax: options.walBytesMax ?? WAL_BYTES_MAX,
       },
       options.logger,
     )
     const found = await writer.open()
+    markRunning(
+      dataDir,
+      streams.map(({ name }) => streamFolder(dataDir, name)),
+    )
+    tellStart(start, state, options.logger)
     return new SqliteLog({
       dataDir,
       streams,
       found,
-      boot,
+      state,
       clock,
       writer,
-      lock,
+      lock: {
+        release: () => {
+          unmarkRunning(dataDir)
+          lock.release()
+        },
+      },
+      repairs: new Repairs({
+        dataDir,
+        streams: streams.map(({ name }) => name),
+        state,
+        repair: (stream, file) => writer.repair(stream, file),
+        retire: (stream, file) => writer.post({ kind: 'retire', stream, file }),
+        logger: options.logger,
+      }),
       slabBytes: options.slabBytes ?? SLAB_BYTES,
       tailBytes: options.tailBytes ?? TAIL_BYTES,
     })
@@ -69,4 +108,12 @@ export async function openLog(options: OpenLogOptions): Promise<EventLog> {
     lock.release()
     throw cause
   }
+}
+
+/** One line for each start, and one for each repair. */
+function tellStart(start: StartFindings, state: StateStore, logger: Logger | undefined): void {
+  for (const note of start.repaired) logger?.warn({ stream: note.stream }, repairSentence(note))
+  const sentence = startSentence(start, state.boot, state.epoch)
+  if (hasRepairs(start)) logger?.warn({ boot: state.boot }, sentence)
+  else logger?.info({ boot: state.boot }, sentence)
 }

@@ -18,6 +18,7 @@ import type {
 } from './log.ts'
 import { ReaderThread } from './reader/thread.ts'
 import { asOffset, asPartition, asPosition, HEAD_BYTES, LogRecord } from './record.ts'
+import type { Repairs } from './repair/repairs.ts'
 import { topicMatches } from './topics.ts'
 
 type OffsetStart = Extract<Start, { kind: 'offset' }>
@@ -28,18 +29,21 @@ const LOOKED_AT_MAX = 4096
 export class LogReads {
   private readonly laneOf: (stream: string) => Lane
   private readonly reader: ReaderThread
+  private readonly repairs: Repairs
 
   /** `laneOf` throws `stream-unknown`. */
-  constructor(dataDir: string, laneOf: (stream: string) => Lane) {
+  constructor(dataDir: string, laneOf: (stream: string) => Lane, repairs: Repairs) {
     this.laneOf = laneOf
+    this.repairs = repairs
     this.reader = new ReaderThread(dataDir)
   }
 
   async read(query: ReadQuery): Promise<RecordPage> {
     const lane = this.laneOf(query.stream)
     if (query.from >= lane.tail.first) return readTail(lane, query, query.from)
-    if (isLost(lane, query.from)) return readTail(lane, query, lane.tail.first)
-    const page = await this.reader.read(query, asPosition(onDiskEnd(lane)))
+    const page = await this.repairs.healed(query.stream, () =>
+      this.reader.read(query, onDiskEnd(lane)),
+    )
     return { ...page, end: asPosition(lane.keptEnd) }
   }
 
@@ -51,13 +55,13 @@ export class LogReads {
       const found = locateOffset(lane, start, onDisk)
       if (found !== undefined) return found
     }
-    const found = await this.reader.locate(stream, start)
+    const found = await this.repairs.healed(stream, () => this.reader.locate(stream, start))
     return found < onDisk ? found : firstInTail(lane, onDisk, start)
   }
 
   async bounds(stream: string): Promise<StreamBounds> {
     const lane = this.laneOf(stream)
-    const onDisk = await this.reader.bounds(stream)
+    const onDisk = await this.repairs.healed(stream, () => this.reader.bounds(stream))
     const first = Math.min(onDisk.first, lane.keptEnd)
     const oldest = lane.tail.at(first)
     const newest = lane.tail.at(lane.keptEnd - 1)
@@ -71,21 +75,19 @@ export class LogReads {
     }
   }
 
+  /** Lets go of segments that are deleted: their space is freed only then. */
+  forgetRemoved(): void {
+    this.reader.forgetRemoved()
+  }
+
   async close(): Promise<void> {
     await this.reader.close()
   }
 }
 
 /** Where the files end for readers: told and on disk. */
-function onDiskEnd(lane: Lane): number {
-  return lane.lostFrom ?? Math.min(lane.committedEnd, lane.keptEnd)
-}
-
-/**
- * The storage failed under a 'receive' stream: these were told and are neither on disk nor here.
- */
-function isLost(lane: Lane, position: number): boolean {
-  return lane.lostFrom !== undefined && position >= lane.lostFrom
+export function onDiskEnd(lane: Lane): Position {
+  return asPosition(Math.min(lane.committedEnd, lane.keptEnd))
 }
 
 function readTail(lane: Lane, query: ReadQuery, begin: number): RecordPage {
@@ -110,10 +112,10 @@ function isWanted(record: LogRecord, { partition, filter }: ReadQuery): boolean 
 }
 
 /**
- * The tail takes its memory back; a page is its reader's for good. Heads hold lengths: they come
- * along.
+ * Copies in memory of their own: the tail takes its memory back, and a page is its reader's for
+ * good. Heads hold lengths: they come along.
  */
-function copyOut(found: readonly LogRecord[]): LogRecord[] {
+export function copyOut(found: readonly LogRecord[]): LogRecord[] {
   let sizeBytes = 0
   for (const record of found) sizeBytes += HEAD_BYTES + record.sizeBytes
   const bytes = new Uint8Array(sizeBytes)

@@ -28,12 +28,16 @@ import type {
   StreamSettings,
 } from './log.ts'
 import { entryBytes, type Placing, pack } from './pack.ts'
-import { LogReads } from './reads.ts'
-import { asPosition, HEAD_BYTES, LogRecord } from './record.ts'
+import { LogReads, onDiskEnd } from './reads.ts'
+import { asOffset, asPosition, HEAD_BYTES, LogRecord } from './record.ts'
+import type { Repairs } from './repair/repairs.ts'
+import { LogSegments } from './retention/log-segments.ts'
+import type { Segments } from './retention/segments.ts'
 import { Routes } from './routes.ts'
 import { type Slab, type SlabOwner, Slabs } from './slab.ts'
+import type { StateStore } from './state/store.ts'
 import type { WriterReport, WriterThread } from './threads.ts'
-import type { Batch, StreamEnd } from './writer/protocol.ts'
+import type { Batch, StreamEnd, Suspended } from './writer/protocol.ts'
 
 /**
  * A batch goes to the writer when it has this much, even within a turn. With one huge batch a turn
@@ -47,12 +51,13 @@ export interface SqliteLogParts {
   readonly dataDir: string
   readonly streams: readonly StreamSettings[]
   readonly found: readonly StreamEnd[]
-  readonly boot: number
+  readonly state: StateStore
   readonly slabBytes: number
   readonly tailBytes: number
   readonly clock: Clock
   readonly writer: WriterThread
   readonly lock: DataDirLock
+  readonly repairs: Repairs
 }
 
 type Follower = (records: readonly LogRecord[]) => void
@@ -60,7 +65,10 @@ type Follower = (records: readonly LogRecord[]) => void
 export class SqliteLog implements EventLog, SlabOwner {
   readonly streams: readonly StreamSettings[]
   readonly boot: number
+  readonly state: StateStore
   readonly failures = new Map<string, string>()
+  readonly full = new Map<string, string>()
+  readonly segments: Segments
   backlogBytes = 0
 
   private readonly clock: Clock
@@ -74,6 +82,8 @@ export class SqliteLog implements EventLog, SlabOwner {
   private followers: readonly Follower[] = []
   private commitListeners: readonly ((report: CommitReport) => void)[] = []
   private failureListeners: readonly ((stream: string, reason: string) => void)[] = []
+  private resumeListeners: readonly ((stream: string, waited: number) => void)[] = []
+  private fullListeners: readonly ((stream: string, reason: string | undefined) => void)[] = []
   private sequence = 0
   /** The last batch that the writer has read. */
   private sequenceRead = 0
@@ -83,7 +93,9 @@ export class SqliteLog implements EventLog, SlabOwner {
 
   constructor(parts: SqliteLogParts) {
     this.streams = parts.streams
-    this.boot = parts.boot
+    this.boot = parts.state.boot
+    this.state = parts.state
+    this.state.attach(this)
     this.clock = parts.clock
     this.writer = parts.writer
     this.lock = parts.lock
@@ -92,7 +104,7 @@ export class SqliteLog implements EventLog, SlabOwner {
     )
     this.routes = new Routes(parts.streams)
     this.slabs = new Slabs(parts.slabBytes, parts.tailBytes, this)
-    this.reads = new LogReads(parts.dataDir, (name) => this.laneOf(name))
+    this.reads = new LogReads(parts.dataDir, (name) => this.laneOf(name), parts.repairs)
     this.placing = {
       streamIndex: 0,
       position: 0,
@@ -100,8 +112,15 @@ export class SqliteLog implements EventLog, SlabOwner {
       offset: 0,
       timeMs: 0,
       monotonicUs: 0,
-      boot: parts.boot,
+      boot: parts.state.boot,
     }
+    this.segments = new LogSegments({
+      dataDir: parts.dataDir,
+      streams: parts.streams.map(({ name }) => name),
+      keeper: parts.writer,
+      onDiskEnd: (stream) => onDiskEnd(this.laneAt(stream)),
+      removed: () => this.reads.forgetRemoved(),
+    })
     this.writer.onReport = (report) => this.onReport(report)
   }
 
@@ -118,6 +137,7 @@ export class SqliteLog implements EventLog, SlabOwner {
     const lane = this.lanes[route.streamIndex]
     assert(lane !== undefined, 'the route of an appended record has a stream')
     assert(!this.closed, 'nothing is appended to a closed log')
+    if (lane.isFull) return this.turnAway(lane, record)
     const sizeBytes = entryBytes(record)
     const slab = this.room(sizeBytes)
     if (slab.unposted === 0) this.readClock()
@@ -159,6 +179,22 @@ export class SqliteLog implements EventLog, SlabOwner {
     this.failureListeners = [...this.failureListeners, listener]
   }
 
+  onResume(listener: (stream: string, waited: number) => void): void {
+    this.resumeListeners = [...this.resumeListeners, listener]
+  }
+
+  setFull(stream: string, reason: string | undefined): void {
+    const lane = this.laneOf(stream)
+    lane.isFull = reason !== undefined
+    if (reason === undefined) this.full.delete(stream)
+    else this.full.set(stream, reason)
+    for (const listener of this.fullListeners) listener(stream, reason)
+  }
+
+  onFull(listener: (stream: string, reason: string | undefined) => void): void {
+    this.fullListeners = [...this.fullListeners, listener]
+  }
+
   read(query: ReadQuery): Promise<RecordPage> {
     return this.reads.read(query)
   }
@@ -181,11 +217,16 @@ export class SqliteLog implements EventLog, SlabOwner {
     this.flush()
     this.closed = true
     await this.writer.close()
+    for (const lane of this.lanes) this.refuse(lane)
     await this.reads.close()
+    await this.state.close()
     this.lock.release()
   }
 
-  /** A slab may go when the writer has read it and all it holds is on disk (or refused). */
+  /**
+   * A slab may go when the writer has read it and all it holds is on disk. What waits on a suspended
+   * stream has copies: the writer's own, and the tail's when the slab goes.
+   */
   isReleasable(slab: Slab): boolean {
     if (slab.lastBatch > this.sequenceRead) return false
     return this.lanes.every(
@@ -194,10 +235,7 @@ export class SqliteLog implements EventLog, SlabOwner {
   }
 
   released(slab: Slab): void {
-    for (const lane of this.lanes) {
-      const end = slab.ends[lane.index]
-      if (end !== undefined) lane.tail.dropBefore(Math.min(end, lane.keptEnd))
-    }
+    for (const lane of this.lanes) lane.leaveMemory(slab.ends[lane.index] ?? 0)
   }
 
   /** The slab that the next entry goes to. */
@@ -248,6 +286,20 @@ export class SqliteLog implements EventLog, SlabOwner {
     )
   }
 
+  /** L6: takes no place in the stream or in memory, and is told with the next settling. */
+  private turnAway(lane: Lane, record: NewRecord): LogRecord {
+    const partition = record.route.partition ?? lane.partitionFor(record)
+    this.scheduleFlush()
+    return lane.turnedAway.add(record, {
+      position: lane.tail.end,
+      partition,
+      offset: asOffset(lane.nextOffsets[partition] ?? 0),
+      timeMs: Math.round(this.clock.now()),
+      boot: this.boot,
+      monotonicUs: this.clock.monotonicUs(),
+    })
+  }
+
   private scheduleFlush(): void {
     if (this.flushScheduled) return
     this.flushScheduled = true
@@ -281,8 +333,9 @@ export class SqliteLog implements EventLog, SlabOwner {
   private onReport(report: WriterReport): void {
     this.sequenceRead = report.sequence
     this.settling = true
+    for (const stream of report.resumed) this.resume(this.laneAt(stream))
     for (const { stream, records } of report.committed) this.committed(this.laneAt(stream), records)
-    for (const { stream, reason } of report.halted) this.halt(this.laneAt(stream), reason)
+    for (const suspended of report.suspended) this.suspend(suspended)
     for (const done of report.committed) {
       const { records, sizeBytes, durationMs } = done
       const { name } = this.laneAt(done.stream).settings
@@ -307,44 +360,57 @@ export class SqliteLog implements EventLog, SlabOwner {
   private keep(lane: Lane, count: number): void {
     const records = lane.keep(count)
     for (const record of records) {
+      if (lane.turnedAway.count > 0) lane.turnedAway.tellBefore(record.position)
       present(lane.waiters.shift(), 'its waiter').settled('kept', record)
     }
+    lane.turnedAway.tellBefore(lane.keptEnd)
     for (const follower of this.followers) follower(records)
   }
 
-  private halt(lane: Lane, reason: string): void {
+  /** What waits goes on waiting; listeners hear of the change, not of every new wording. */
+  private suspend({ stream, reason, lost }: Suspended): void {
+    const lane = this.laneAt(stream)
+    const { name } = lane.settings
+    const isChange = lane.failure === undefined || (lost && !lane.lost)
     lane.failure = reason
-    this.failures.set(lane.settings.name, reason)
-    for (let at = lane.committedEnd; at < lane.keptEnd; at++) {
-      this.backlogBytes -= lane.tail.at(at)?.sizeBytes ?? 0
-    }
-    if (lane.committedEnd < lane.keptEnd) lane.lostFrom = lane.committedEnd
-    lane.committedEnd = lane.keptEnd
-    this.refuse(lane)
-    for (const listener of this.failureListeners) listener(lane.settings.name, reason)
+    lane.lost = lost
+    this.failures.set(name, reason)
+    if (isChange) for (const listener of this.failureListeners) listener(name, reason)
   }
 
+  private resume(lane: Lane): void {
+    const { name } = lane.settings
+    lane.failure = undefined
+    lane.lost = false
+    this.failures.delete(name)
+    const waited = lane.tail.end - lane.committedEnd
+    for (const listener of this.resumeListeners) listener(name, waited)
+  }
+
+  /** Closed while suspended: what waits was not written. */
   private refuse(lane: Lane): void {
     for (const record of lane.takeBack()) {
+      lane.turnedAway.tellBefore(record.position)
       this.backlogBytes -= record.sizeBytes
       present(lane.waiters.shift(), 'its waiter').settled('refused', record)
       record.evict()
     }
+    lane.turnedAway.tellBefore(Number.POSITIVE_INFINITY)
   }
 
   /**
-   * Settles what needs no commit: records of 'receive' streams, and of halted ones. Never nested:
-   * a waiter that appends and flushes would otherwise be told before the ones in front of it.
+   * Settles what needs no commit: records of 'receive' streams, unless they are suspended. Never
+   * nested: a waiter that appends and flushes would be told before the ones in front of it.
    */
   private settleDue(): void {
     if (this.settling) return
     this.settling = true
     for (const lane of this.lanes) {
       while (lane.pendingCount > 0) {
-        if (lane.failure !== undefined) this.refuse(lane)
-        else if (lane.settings.ackAfter === 'receive') this.keep(lane, lane.pendingCount)
-        else break
+        if (lane.failure !== undefined || lane.settings.ackAfter !== 'receive') break
+        this.keep(lane, lane.pendingCount)
       }
+      if (lane.turnedAway.count > 0) lane.turnedAway.tellBefore(lane.keptEnd)
     }
     this.settling = false
   }

@@ -1,6 +1,6 @@
 /**
  * The small state beside the records, in `state.db`: how far each cursor is, what will never be
- * delivered (gaps), which boots there were, and the epoch. Types only; the store stands behind them.
+ * delivered (gaps), which boots there were, and the epoch. The store stands behind these types.
  *
  * S1. A cursor that regresses after a crash means records delivered again, never records skipped:
  *     commits are lazy unless the caller waits for one.
@@ -8,7 +8,7 @@
  * S3. The epoch rises whenever positions could be given out a second time (restore, reset, a state
  *     that had to be rebuilt): (epoch, stream, partition, offset) names one record for ever.
  */
-import type { Offset, Partition, Position, Start } from './log.ts'
+import type { Offset, Partition, Position, Start, StreamBounds } from './log.ts'
 
 export const gapReasons = [
   /** Removed by age or size before the cursor had read it. */
@@ -85,15 +85,20 @@ export interface Cursors {
   commit(name: string, place: CursorPlace): void
   /** The same, on disk when it resolves. */
   commitNow(name: string, place: CursorPlace): Promise<void>
-  /** Moves anywhere, also back; on disk when it resolves. Throws `cursor-unknown`, `start-invalid`. */
+  /**
+   * Moves anywhere, also back; on disk when it resolves. Rejects with `cursor-unknown`,
+   * `start-invalid`.
+   */
   seek(name: string, to: Start): Promise<Cursor>
   remove(name: string): Promise<void>
   lag(name: string): Promise<CursorLag>
+  /** The records of its lag by bounds that the caller has at hand: for metrics. */
+  lagRecords(name: string, bounds: StreamBounds): number
   onMoved(listener: (cursor: Cursor, why: 'commit' | 'seek' | 'gap') => void): void
 }
 
 export const clockQualities = ['none', 'rtc', 'synchronised'] as const
-/** How far the wall clock can be trusted: not at all, as far as a battery goes, set by a time source. */
+/** How far the wall clock can be trusted: not at all, as a battery goes, set by a time source. */
 export type ClockQuality = (typeof clockQualities)[number]
 
 /** One run of the process and what is known of its time. */
@@ -108,6 +113,8 @@ export interface LogState {
   readonly epoch: number
   readonly cursors: Cursors
   readonly gaps: Gaps
-  /** By boot number; records of boots that are not there keep the wall time they were written with. */
+  /** By boot number; records of other boots keep the wall time that they were written with. */
   boots(): ReadonlyMap<number, Boot>
+  /** Why the last write of state failed; undefined while they work. */
+  readonly failure: string | undefined
 }

@@ -28,6 +28,13 @@ export class Tail {
     return this.ring[position & (this.ring.length - 1)]
   }
 
+  /** Puts a copy of the record at its position in its place, and evicts that one. */
+  replace(copy: LogRecord): void {
+    const place = copy.position & (this.ring.length - 1)
+    this.ring[place]?.evict()
+    this.ring[place] = copy
+  }
+
   /** The records of [from, end), both inside. */
   slice(from: number, end: number): LogRecord[] {
     const records: LogRecord[] = []

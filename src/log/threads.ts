@@ -1,9 +1,12 @@
 /** The main thread's ends of the writer and the keeper. */
-import { assert } from '../base/assert.ts'
+import { assert, present } from '../base/assert.ts'
+import { Deque } from '../base/deque.ts'
 import { SluiceError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { type RunningWorker, startWorker } from '../base/worker.ts'
-import type { FromKeeper, KeeperOptions, ToKeeper } from './keeper/protocol.ts'
+import type { FromKeeper, KeeperAnswer, KeeperOptions, ToKeeper } from './keeper/protocol.ts'
+import type { FolderSurvey } from './keeper/survey.ts'
+import type { FoundRepair } from './repair/find.ts'
 import type {
   FromWriter,
   KeeperOrder,
@@ -25,6 +28,8 @@ export class WriterThread {
   private readonly logger: Logger | undefined
   private readonly keeperOptions: KeeperOptions
   private keeper: RunningWorker | undefined
+  /** Who waits for the keeper's answers, in the order of the questions. */
+  private readonly asked = new Deque<(answer: KeeperAnswer) => void>()
   private readonly opened: Promise<readonly StreamEnd[]>
   private readonly closed: Promise<void>
 
@@ -73,6 +78,35 @@ export class WriterThread {
     await this.keeper.ended()
   }
 
+  /** The facts of the finished segments, by the log's order of streams. */
+  async survey(): Promise<readonly FolderSurvey[]> {
+    const answer = await this.ask({ kind: 'survey' })
+    assert(answer.kind === 'surveyed', `a survey is answered by one, not by ${answer.kind}`)
+    return answer.streams
+  }
+
+  /** Deletes a stream's oldest segment; resolves with why it could not. */
+  async remove(stream: number, file: string): Promise<string | undefined> {
+    const answer = await this.ask({ kind: 'remove', stream, file })
+    assert(answer.kind === 'removed', `a removal is answered by one, not by ${answer.kind}`)
+    return answer.failure
+  }
+
+  /** Sets a damaged segment aside, salvages it, and puts a sound one in its place. */
+  async repair(stream: number, file: string): Promise<FoundRepair> {
+    const answer = await this.ask({ kind: 'repair', stream, file })
+    assert(answer.kind === 'repair', `a repair is answered by one, not by ${answer.kind}`)
+    return answer.found
+  }
+
+  private ask(question: ToKeeper): Promise<KeeperAnswer> {
+    this.keeper ??= this.startKeeper()
+    return new Promise((resolve) => {
+      this.asked.push(resolve)
+      this.toKeeper(question)
+    })
+  }
+
   private report(report: WriterReport): void {
     for (const order of report.orders) this.order(order)
     this.onReport(report)
@@ -107,6 +141,11 @@ export class WriterThread {
         this.logger?.warn({ stream }, message.sentence)
         break
       }
+      case 'surveyed':
+      case 'removed':
+      case 'repair':
+        present(this.asked.shift(), 'who waits for the answer')(message)
+        break
       case 'sealed':
       case 'closed':
         break

@@ -7,21 +7,32 @@
  *     of them.
  */
 import type { Socket } from 'node:net'
-import { AssertionFailure, assert } from '../base/assert.ts'
+import { AssertionFailure } from '../base/assert.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Peer, ProtocolSession, SessionFacts } from './aedes/protocol.ts'
 import type { Subscriber } from './delivery/subscriber.ts'
-import type { Subscription } from './delivery/subscriptions.ts'
-import type { Publisher, PublisherConnection } from './ingest/publisher.ts'
+import { type Publisher, type PublisherConnection, RECEIVE_MAXIMUM } from './ingest/publisher.ts'
 import type { CloseReason, MqttStats } from './stats.ts'
+import { checkConnect } from './wire/connect.ts'
 import { FrameReader } from './wire/frame-reader.ts'
 import { Output } from './wire/output.ts'
 import { PacketType, Reason } from './wire/packets.ts'
 import type { PacketFault, PublishDecoder } from './wire/publish.ts'
+import {
+  type Asked,
+  disconnectFault,
+  filtersAck,
+  isFault,
+  readSubscribe,
+  readUnsubscribe,
+} from './wire/subscribe.ts'
 
 /** A peer that was told why it is disconnected may read that for so long. */
 const FAREWELL_MS = 1000
+
+/** A CONNECT with a will of 64 KiB and some room. */
+const CONNECT_BYTES_MAX = 128 * 1024
 
 /** Flags that a fixed header must have [MQTT-2.2.2-1]; PUBLISH carries its own. */
 const flagsOf = (type: number): number =>
@@ -43,12 +54,17 @@ export interface ConnectionHost {
   flushSoon(): void
   /** Makes what a connected client needs. */
   connected(connection: Connection, facts: SessionFacts): ConnectedParts
-  subscribed(subscriber: Subscriber, subscriptions: readonly Subscription[]): void
-  unsubscribed(subscriber: Subscriber, filters: readonly string[]): void
+  /** A decoder, for a will before its client is connected. */
+  decoder(version: number): PublishDecoder
+  /** Subscribes as far as limits allow; a code for each filter [MQTT-3.9.3-1]. */
+  subscribe(subscriber: Subscriber, asked: readonly Asked[], version: number): readonly number[]
+  /** A code for each filter [MQTT5 3.11.3]. */
+  unsubscribe(subscriber: Subscriber, filters: readonly string[]): readonly number[]
   closed(connection: Connection, subscriber: Subscriber | undefined): void
 }
 
 export interface ConnectedParts {
+  readonly version: number
   readonly publisher: Publisher
   readonly subscriber: Subscriber
   readonly decoder: PublishDecoder
@@ -63,11 +79,14 @@ export class Connection implements Peer, PublisherConnection {
   private state: State = 'opening'
   private parts: ConnectedParts | undefined
   private facts: SessionFacts | undefined
+  /** The will of CONNECT as a PUBLISH packet. */
+  private willPacket: Buffer | undefined
 
   constructor(socket: Socket, host: ConnectionHost, open: (peer: Peer) => ProtocolSession) {
     this.socket = socket
     this.host = host
-    this.frames = new FrameReader(host.packetBytesMax)
+    // Before CONNECT nobody has shown who they are: ten thousand strangers must not hold much.
+    this.frames = new FrameReader(Math.min(host.packetBytesMax, CONNECT_BYTES_MAX))
     this.output = new Output(socket, host.stats, host.dirty)
     this.protocol = open(this)
     host.stats.sockets++
@@ -82,10 +101,6 @@ export class Connection implements Peer, PublisherConnection {
     return this.facts?.clientId
   }
 
-  isOf(session: ProtocolSession): boolean {
-    return this.protocol === session
-  }
-
   /** Ends the connection from our side; MQTT 5 clients are told the reason. */
   disconnect(reason: number, why: CloseReason, cause: string): void {
     if (this.state === 'closing' || this.state === 'closed') return
@@ -98,7 +113,14 @@ export class Connection implements Peer, PublisherConnection {
     if (this.state !== 'ready' || this.parts === undefined) return
     const held = this.parts.publisher.isPaused || this.output.isStuffed
     if (held) this.socket.pause()
-    else if (this.socket.isPaused()) this.socket.resume()
+    else if (this.socket.isPaused()) queueMicrotask(() => this.readOn())
+  }
+
+  /** What the pause left of the last chunk comes first; it may bring the next pause. */
+  private readOn(): void {
+    if (this.state !== 'ready' || this.parts === undefined) return
+    this.read(undefined)
+    if (!this.parts.publisher.isPaused && !this.output.isStuffed) this.socket.resume()
   }
 
   refuse(): void {
@@ -117,31 +139,37 @@ export class Connection implements Peer, PublisherConnection {
   }
 
   ready(facts: SessionFacts): void {
+    if (this.state !== 'connecting') return
     this.facts = facts
     this.parts = this.host.connected(this, facts)
     this.state = 'ready'
-    this.socket.resume()
-    // What came behind CONNECT was held until now.
-    queueMicrotask(() => this.read(undefined))
+    this.frames.packetBytesMax = this.host.packetBytesMax
+    // CONNACK goes out before anything that answers what came behind CONNECT, held until now.
+    this.host.flush()
+    queueMicrotask(() => this.readOn())
   }
 
-  subscribed(subscriptions: readonly Subscription[]): void {
-    if (this.parts !== undefined) this.host.subscribed(this.parts.subscriber, subscriptions)
-  }
-
-  unsubscribed(filters: readonly string[]): void {
-    if (this.parts !== undefined) this.host.unsubscribed(this.parts.subscriber, filters)
-  }
-
-  will(publish: Buffer): void {
-    const { parts } = this
-    if (parts === undefined) return
-    new FrameReader(this.host.packetBytesMax).read(publish, (first, bytes, _at, bodyAt, end) => {
-      const fault = parts.decoder.decode(first, bytes, bodyAt, end)
-      assert(fault === undefined, 'a will that CONNECT let in can be published')
+  will(): void {
+    const { parts, willPacket } = this
+    if (parts === undefined || willPacket === undefined) return
+    this.withWill(willPacket, parts.decoder, (bytes, end) => {
       parts.publisher.will(parts.decoder.packet, bytes, end)
-      return true
     })
+  }
+
+  /** Decodes a will as the PUBLISH that it is; answers what is wrong with it. */
+  private withWill(
+    will: Buffer,
+    decoder: PublishDecoder,
+    take: (bytes: Buffer, end: number) => void,
+  ): PacketFault | undefined {
+    let fault: PacketFault | undefined
+    new FrameReader(will.length).read(will, (first, bytes, _at, bodyAt, end) => {
+      fault = decoder.decode(first, bytes, bodyAt, end)
+      if (fault === undefined) take(bytes, end)
+      return false
+    })
+    return fault
   }
 
   ended(reason: CloseReason, cause: string): void {
@@ -205,7 +233,6 @@ export class Connection implements Peer, PublisherConnection {
     }
     if (this.parts === undefined) return
     this.protocol.touch()
-    this.parts.publisher.checkBounds()
     this.host.flush()
     if (this.output.isStuffed) this.updateReading()
   }
@@ -235,26 +262,87 @@ export class Connection implements Peer, PublisherConnection {
         return this.onAck(this.parts, type, bytes, bodyAt, end)
       }
       if (type === PacketType.pingreq) return this.onPing(bodyAt, end)
+      if (type === PacketType.subscribe) return this.onSubscribe(this.parts, bytes, bodyAt, end)
+      if (type === PacketType.unsubscribe) return this.onUnsubscribe(this.parts, bytes, bodyAt, end)
+      if (type === PacketType.disconnect) return this.onDisconnect(bytes, at, bodyAt, end)
     }
-    return this.onControl(type, first, bytes, at, end)
+    if (this.state === 'opening' && type === PacketType.connect) {
+      return this.onConnect(first, bytes, at, bodyAt, end)
+    }
+    // The first packet is CONNECT [MQTT-3.1.0-1], and no later one is [MQTT-3.1.0-2].
+    return this.protocolFault(
+      this.state === 'opening' ? 'the first packet is not CONNECT' : `type ${type} is not allowed`,
+    )
   }
 
-  private onControl(type: number, first: number, bytes: Buffer, at: number, end: number): boolean {
-    if ((this.state === 'opening') !== (type === PacketType.connect)) {
-      // The first packet is CONNECT [MQTT-3.1.0-1], and no later one is [MQTT-3.1.0-2].
-      return this.protocolFault(
-        type === PacketType.connect ? 'CONNECT was sent twice' : 'the first packet is not CONNECT',
-      )
+  /** CONNECT, checked by us and handled by the protocol side. */
+  private onConnect(
+    first: number,
+    bytes: Buffer,
+    at: number,
+    bodyAt: number,
+    end: number,
+  ): boolean {
+    if ((first & 15) !== 0) return this.protocolFault('CONNECT has wrong flags')
+    const verdict = checkConnect(bytes, bodyAt, end)
+    if (verdict.kind === 'refused') return this.refuseConnect(verdict.connack, verdict.sentence)
+    if (verdict.will !== undefined) {
+      const fault = this.willFault(verdict.will, verdict.version)
+      if (fault !== undefined) {
+        const connack =
+          verdict.version === 5 ? Uint8Array.of(0x20, 3, 0, fault.reason, 0) : undefined
+        return this.refuseConnect(connack, `the will: ${fault.sentence}`)
+      }
+      this.willPacket = verdict.will
     }
-    if ((first & 15) !== flagsOf(type)) return this.protocolFault('the packet has wrong flags')
-    if (!CLIENT_TYPES.has(type)) return this.protocolFault('only a server sends such a packet')
-    if (this.state === 'opening') {
-      this.state = 'connecting'
-      this.socket.pause()
-    }
-    // The parser keeps parts of what it gets: it must not be a view on the read chunk.
+    this.state = 'connecting'
+    this.socket.pause()
+    // The library keeps parts of what it gets: it must not be a view on the read chunk.
     this.protocol.packet(Buffer.from(bytes.subarray(at, end)))
-    return this.state === 'ready'
+    return false
+  }
+
+  private willFault(will: Buffer, version: number): PacketFault | undefined {
+    if (will.length > this.host.packetBytesMax) {
+      return { reason: Reason.packetTooLarge, sentence: 'it is too large', fatal: true }
+    }
+    return this.withWill(will, this.host.decoder(version), () => undefined)
+  }
+
+  private refuseConnect(connack: Uint8Array | undefined, sentence: string): boolean {
+    if (connack !== undefined) this.output.bytes(connack)
+    this.disconnect(Reason.protocolError, 'refused', sentence)
+    return false
+  }
+
+  private onSubscribe(parts: ConnectedParts, bytes: Buffer, bodyAt: number, end: number): boolean {
+    const { version } = parts
+    const packet = readSubscribe(bytes, bodyAt, end, version)
+    if (isFault(packet)) return this.packetFault(packet)
+    const codes = this.host.subscribe(parts.subscriber, packet.asked, version)
+    this.output.bytes(filtersAck(PacketType.suback, packet.packetId, codes, version))
+    return true
+  }
+
+  private onUnsubscribe(
+    parts: ConnectedParts,
+    bytes: Buffer,
+    bodyAt: number,
+    end: number,
+  ): boolean {
+    const { version } = parts
+    const packet = readUnsubscribe(bytes, bodyAt, end, version)
+    if (isFault(packet)) return this.packetFault(packet)
+    const codes = this.host.unsubscribe(parts.subscriber, packet.filters)
+    this.output.bytes(filtersAck(PacketType.unsuback, packet.packetId, codes, version))
+    return true
+  }
+
+  private onDisconnect(bytes: Buffer, at: number, bodyAt: number, end: number): boolean {
+    const fault = disconnectFault(bytes, bodyAt, end, this.facts?.version ?? 4)
+    if (fault !== undefined) return this.packetFault(fault)
+    this.protocol.packet(Buffer.from(bytes.subarray(at, end)))
+    return false
   }
 
   /** Answered here, because a fleet that is idle sends nothing else [MQTT-3.12.4-1]. */
@@ -272,10 +360,13 @@ export class Connection implements Peer, PublisherConnection {
     end: number,
   ): boolean {
     const fault = parts.decoder.decode(first, bytes, bodyAt, end)
-    if (fault === undefined) parts.publisher.publish(parts.decoder.packet, bytes, end)
+    const { publisher } = parts
+    if (fault === undefined) publisher.publish(parts.decoder.packet, bytes, end)
     else if (fault.fatal) return this.packetFault(fault)
-    else parts.publisher.reject(parts.decoder.packet, fault.reason)
-    return true
+    else publisher.reject(parts.decoder.packet, fault.reason)
+    if (publisher.isOverReceiveMaximum) return this.packetFault(OVER_RECEIVE_MAXIMUM)
+    publisher.checkBounds()
+    return !publisher.isPaused
   }
 
   private onAck(
@@ -317,10 +408,8 @@ export class Connection implements Peer, PublisherConnection {
 
 const PINGRESP = Uint8Array.of(0xd0, 0)
 
-const CLIENT_TYPES: ReadonlySet<number> = new Set([
-  PacketType.connect,
-  PacketType.subscribe,
-  PacketType.unsubscribe,
-  PacketType.disconnect,
-  PacketType.auth,
-])
+const OVER_RECEIVE_MAXIMUM: PacketFault = {
+  reason: Reason.receiveMaximumExceeded,
+  sentence: `more than ${RECEIVE_MAXIMUM} QoS 2 messages are in flight`,
+  fatal: true,
+}

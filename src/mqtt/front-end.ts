@@ -2,7 +2,7 @@
  * Builds the front end: listeners, connections, the protocol side, ingest and delivery.
  */
 import type { Socket } from 'node:net'
-import { AssertionFailure } from '../base/assert.ts'
+import { AssertionFailure, present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { EventLog, LogRecord, Position } from '../log/log.ts'
 import { createAedesProtocol } from './aedes/aedes-protocol.ts'
@@ -13,24 +13,30 @@ import { Router } from './delivery/router.ts'
 import { Subscriber } from './delivery/subscriber.ts'
 import type { Subscription, SubscriptionTree } from './delivery/subscriptions.ts'
 import { Backlog } from './ingest/backlog.ts'
-import { Publisher, type PublisherParts } from './ingest/publisher.ts'
+import { Publisher, type PublisherParts, RECEIVE_MAXIMUM } from './ingest/publisher.ts'
+import { SlowDown } from './ingest/slow-down.ts'
 import { Listener } from './listener.ts'
 import type { ListenerAddress, MqttFrontEnd, MqttParts } from './mqtt.ts'
 import { emptyStats } from './stats.ts'
 import { flushAll, type Output } from './wire/output.ts'
 import { REMAINING_LENGTH_MAX, Reason } from './wire/packets.ts'
 import { PublishDecoder } from './wire/publish.ts'
+import type { Asked } from './wire/subscribe.ts'
 
 /** A client that connects and says nothing is dropped after this. */
 const CONNECT_TIMEOUT_MS = 30_000
 /** Shorter than half the shortest keep-alive that is sensible; paused publishers are few. */
 const PAUSED_KEEP_ALIVE_MS = 500
+const CLOSING_TURNS_MAX = 1000
+/** A device subscribes to a handful; each costs memory and lengthens the walk of a new topic. */
+const SUBSCRIPTIONS_MAX = 1000
 
 /** Nothing listens until `listen`. */
 export function createMqttFrontEnd(parts: MqttParts): MqttFrontEnd {
   const protocol = createAedesProtocol({
     packetBytesMax: parts.settings.maxPacketBytes,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    receiveMaximum: RECEIVE_MAXIMUM,
   })
   return new FrontEnd(parts, protocol)
 }
@@ -44,9 +50,11 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
   private readonly protocol: Protocol
   private readonly listeners: readonly Listener[]
   private readonly connections = new Set<Connection>()
+  private readonly byClientId = new Map<string, Connection>()
   readonly log: EventLog
   readonly clock: Clock
   readonly backlog: Backlog
+  readonly slowDown: SlowDown
   readonly tree: SubscriptionTree<Subscriber>
   private readonly subscribers = new Map<Subscriber, SubscriberEntry>()
   private readonly router: Router
@@ -62,9 +70,10 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     this.packetBytesMax = Math.min(parts.settings.maxPacketBytes, REMAINING_LENGTH_MAX)
     this.router = new Router(parts.log, () => this.flush())
     this.tree = this.router.tree
+    this.slowDown = new SlowDown(parts.log)
     this.backlog = new Backlog(parts.settings.maxPublishBacklogBytes)
     this.listeners = parts.settings.listeners.map(
-      (address) => new Listener(address, (socket) => this.accept(socket)),
+      (address) => new Listener(address, (socket) => this.accept(socket), parts.logger),
     )
     this.pausedTimer = setInterval(() => this.keepPausedAlive(), PAUSED_KEEP_ALIVE_MS)
   }
@@ -84,12 +93,8 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
   contain(thrown: unknown): boolean {
     const culprit = this.protocol.culprit()
     if (culprit === undefined || thrown instanceof AssertionFailure) return false
-    for (const connection of this.connections) {
-      if (!connection.isOf(culprit)) continue
-      connection.fail(thrown)
-      return true
-    }
-    return false
+    culprit.fail(thrown)
+    return true
   }
 
   async close(): Promise<void> {
@@ -97,6 +102,10 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     const stopped = this.listeners.map((listener) => listener.close())
     for (const connection of this.connections) {
       connection.disconnect(Reason.serverShuttingDown, 'shutdown', 'the gateway stops')
+    }
+    // A DISCONNECT takes a few loop turns; what is left then is closed without one.
+    for (let turn = 0; turn < CLOSING_TURNS_MAX && this.connections.size > 0; turn++) {
+      await new Promise((resolve) => setImmediate(resolve))
     }
     await this.protocol.close()
     await Promise.all(stopped)
@@ -133,11 +142,17 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       this,
     )
     this.subscribers.set(subscriber, { connection, filters: undefined })
+    this.takeOver(connection, facts.clientId)
     return {
+      version: facts.version,
       publisher: new Publisher(client, facts.version, connection, this),
       subscriber,
-      decoder: new PublishDecoder(log, facts.version),
+      decoder: this.decoder(facts.version),
     }
+  }
+
+  decoder(version: number): PublishDecoder {
+    return new PublishDecoder(this.log, version)
   }
 
   deliverUnlogged(record: LogRecord): void {
@@ -155,32 +170,60 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     connection?.disconnect(Reason.implementationSpecific, 'storage', cause)
   }
 
-  subscribed(subscriber: Subscriber, subscriptions: readonly Subscription[]): void {
-    const entry = this.subscribers.get(subscriber)
-    if (entry === undefined) return
+  subscribe(subscriber: Subscriber, asked: readonly Asked[], version: number): readonly number[] {
+    const entry = present(this.subscribers.get(subscriber), 'the entry of a subscriber')
     entry.filters ??= new Set()
-    for (const subscription of subscriptions) {
-      this.tree.add(subscriber, subscription)
-      entry.filters.add(subscription.filter)
+    const codes: number[] = []
+    for (const one of asked) {
+      if (one.kind === 'refused') codes.push(one.reason)
+      else codes.push(this.grant(subscriber, entry.filters, one.subscription, version))
     }
     this.stats.subscriptions = this.tree.size
+    return codes
   }
 
-  unsubscribed(subscriber: Subscriber, filters: Iterable<string>): void {
+  unsubscribe(subscriber: Subscriber, filters: Iterable<string>): readonly number[] {
     const known = this.subscribers.get(subscriber)?.filters
+    const codes: number[] = []
     for (const filter of filters) {
-      this.tree.remove(subscriber, filter)
       known?.delete(filter)
+      const removed = this.tree.remove(subscriber, filter)
+      codes.push(removed ? Reason.success : Reason.noSubscriptionExisted)
     }
     this.stats.subscriptions = this.tree.size
+    return codes
   }
 
   closed(connection: Connection, subscriber: Subscriber | undefined): void {
     this.connections.delete(connection)
     if (subscriber === undefined) return
     this.stats.connections--
-    this.unsubscribed(subscriber, [...(this.subscribers.get(subscriber)?.filters ?? [])])
+    this.unsubscribe(subscriber, [...(this.subscribers.get(subscriber)?.filters ?? [])])
     this.subscribers.delete(subscriber)
+    const { clientId } = subscriber
+    if (this.byClientId.get(clientId) === connection) this.byClientId.delete(clientId)
+  }
+
+  private grant(
+    subscriber: Subscriber,
+    filters: Set<string>,
+    subscription: Subscription,
+    version: number,
+  ): number {
+    if (filters.size >= SUBSCRIPTIONS_MAX && !filters.has(subscription.filter)) {
+      return version < 5 ? 0x80 : Reason.quotaExceeded
+    }
+    filters.add(subscription.filter)
+    this.tree.add(subscriber, subscription)
+    return subscription.qos
+  }
+
+  /** The library's own take-over is asynchronous: of three connections at once it may leave two. */
+  private takeOver(connection: Connection, clientId: string): void {
+    const older = this.byClientId.get(clientId)
+    this.byClientId.set(clientId, connection)
+    const cause = 'another connection has the same client id'
+    older?.disconnect(Reason.sessionTakenOver, 'taken-over', cause)
   }
 
   private accept(socket: Socket): void {

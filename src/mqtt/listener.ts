@@ -1,6 +1,7 @@
 /** Binds one address and hands over its connections. */
 import net from 'node:net'
-import { codeOf, SluiceError } from '../base/errors.ts'
+import { codeOf, messageOf, SluiceError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
 import type { ListenerAddress } from './mqtt.ts'
 
 /**
@@ -18,10 +19,12 @@ const SOCKET_BUFFER_BYTES = 64 * 1024
 
 export class Listener {
   private readonly wanted: ListenerAddress
+  private readonly logger: Logger
   private readonly server: net.Server
 
-  constructor(wanted: ListenerAddress, accept: (socket: net.Socket) => void) {
+  constructor(wanted: ListenerAddress, accept: (socket: net.Socket) => void, logger: Logger) {
     this.wanted = wanted
+    this.logger = logger
     this.server = net.createServer(
       { noDelay: true, highWaterMark: SOCKET_BUFFER_BYTES, allowHalfOpen: false },
       accept,
@@ -32,8 +35,14 @@ export class Listener {
   listen(): Promise<ListenerAddress> {
     const { host, port } = this.wanted
     return new Promise((resolve, reject) => {
-      this.server.once('error', (error) => reject(listenError(error, this.wanted)))
+      const refused = (error: Error): void => reject(listenError(error, this.wanted))
+      this.server.once('error', refused)
       this.server.listen({ host, port, backlog: BACKLOG }, () => {
+        this.server.off('error', refused)
+        // Connections are accepted again when the cause (too many open files) is gone.
+        this.server.on('error', (error) => {
+          this.logger.error({ host, port, reason: error.message }, 'connections are not accepted')
+        })
         const address = this.server.address() as net.AddressInfo
         resolve({ host: address.address, port: address.port })
       })
@@ -48,9 +57,11 @@ export class Listener {
 }
 
 /** What a person can do about an address that cannot be bound. */
-export function listenError(error: unknown, { host, port }: ListenerAddress): SluiceError {
+function listenError(cause: unknown, { host, port }: ListenerAddress): SluiceError {
   const at = `${host}:${port}`
-  return codeOf(error) === 'EADDRINUSE'
-    ? new SluiceError('address-in-use', `${at} is already in use`, { cause: error })
-    : new SluiceError('address-refused', `${at} cannot be bound`, { cause: error })
+  return codeOf(cause) === 'EADDRINUSE'
+    ? new SluiceError('address-in-use', `MQTT cannot listen on ${at}: the port is taken`, { cause })
+    : new SluiceError('address-refused', `MQTT cannot listen on ${at}: ${messageOf(cause)}`, {
+        cause,
+      })
 }

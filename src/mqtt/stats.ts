@@ -11,6 +11,8 @@ export const dropReasons = [
   'subscriber-gone',
   /** The log refused it: storage failed. */
   'storage-refused',
+  /** The log had no space for it and must not delete what is there; it was not taken. */
+  'stream-full',
 ] as const
 export type DropReason = (typeof dropReasons)[number]
 
@@ -45,7 +47,7 @@ export interface MqttStats {
   readonly delivered: [number, number, number]
   receivedBytes: number
   sentBytes: number
-  /** Publishers that are not read because too much of theirs waits for the disk. */
+  /** Publishers that are not read: too much of theirs waits for the disk, or a stream is full. */
   pausedPublishers: number
   /** Subscribers that read from the log because they fell behind the live tail. */
   laggingSubscribers: number

@@ -246,7 +246,7 @@ describe('unsupported settings (C3)', () => {
   })
 
   test('each says "not supported yet" and what becomes of it', () => {
-    const [entry] = valid({ disk: { min_free: '5%' } }).unsupported
+    const [entry] = valid({ mqtt: { session_expiry: '1d' } }).unsupported
     expect(entry?.message).toMatch(/^not supported yet: it is ignored, /)
   })
 })

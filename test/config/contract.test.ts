@@ -157,10 +157,7 @@ test('C3: what the contract asks for and is not built yet is reported, one entry
     ['http.token_file', true],
     ['mqtt.max_session_queue', false],
     ['mqtt.session_expiry', false],
-    ['stream[0].retention', false],
-    ['stream[1].retention', false],
     ['queue[0]', false],
-    ['disk.min_free', false],
     ['bridge[0]', false],
   ])
 })

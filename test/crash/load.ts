@@ -22,6 +22,7 @@ export class NumberedPublisher {
   private client: RawClient | undefined
   private inflight = new Map<number, number>()
   private nextId = 0
+  private finishing = false
 
   constructor(name: string, topic: string, qos: 1 | 2) {
     this.name = name
@@ -39,6 +40,11 @@ export class NumberedPublisher {
     await client.closing()
   }
 
+  /** Publishes nothing more; acks of what it sent are still noted. */
+  finish(): void {
+    this.finishing = true
+  }
+
   stop(): void {
     this.client?.end()
   }
@@ -52,7 +58,9 @@ export class NumberedPublisher {
       this.inflight.delete(id)
       if (packet.cmd === 'pubrec') client.send({ cmd: 'pubrel', messageId: id })
     }
-    while (this.inflight.size < WINDOW && !client.closed) this.publish(client)
+    while (this.inflight.size < WINDOW && !client.closed && !this.finishing) {
+      this.publish(client)
+    }
   }
 
   private publish(client: RawClient): void {

@@ -17,15 +17,25 @@ const stream = (name: string, topic: string): StreamSettings => ({
   lingerMs: 0,
 })
 
+const removedNothing = () => ({
+  age: { segments: 0, sizeBytes: 0 },
+  size: { segments: 0, sizeBytes: 0 },
+  'disk-guard': { segments: 0, sizeBytes: 0 },
+})
+
 function given() {
   const clock = new ManualClock(1_000_000)
   const log = new MemoryLog([stream('telemetry', 'devices/#'), stream('rest', '#')], clock)
   const stats = emptyStats()
   const logger = collectingLogger()
-  const metrics = createMetrics({ log, stats, clock, logger, version: '1.2.3' })
+  const retention = {
+    removed: new Map([['rest', removedNothing()]]),
+    space: { freeBytes: 7, totalBytes: 9 },
+  }
+  const metrics = createMetrics({ log, stats, retention, clock, logger, version: '1.2.3' })
   onTestFinished(() => metrics.close())
   const scrape = async () => samplesOf(await metrics.scrape())
-  return { clock, log, stats, logger, metrics, scrape }
+  return { clock, log, stats, retention, logger, metrics, scrape }
 }
 
 /** `name{labels}` → value. */
@@ -51,7 +61,7 @@ describe('the metrics', () => {
     for (const name of ['telemetry', 'rest']) {
       expect(samples.get(`sluice_records_appended_total{stream="${name}"}`)).toBe(0)
       expect(samples.get(`sluice_commit_records_count{stream="${name}"}`)).toBe(0)
-      expect(samples.get(`sluice_stream_failed{stream="${name}"}`)).toBe(0)
+      expect(samples.get(`sluice_stream_suspended{stream="${name}"}`)).toBe(0)
     }
   })
 
@@ -70,6 +80,20 @@ describe('the metrics', () => {
     expect(samples.get('sluice_messages_acknowledged_total')).toBe(6)
     expect(samples.get('sluice_messages_dropped_total{reason="slow-subscriber"}')).toBe(2)
     expect(samples.get('sluice_connections')).toBe(5)
+  })
+
+  it('show what retention deleted, the space that is left, and who refuses for want of it', async () => {
+    const { log, retention, scrape } = given()
+    const labels = '{stream="rest",reason="size"}'
+    expect((await scrape()).get(`sluice_retention_removed_segments_total${labels}`)).toBe(0)
+    retention.removed.set('rest', { ...removedNothing(), size: { segments: 2, sizeBytes: 99 } })
+    log.setFull('rest', 'no space')
+    const samples = await scrape()
+    expect(samples.get(`sluice_retention_removed_segments_total${labels}`)).toBe(2)
+    expect(samples.get(`sluice_retention_removed_bytes_total${labels}`)).toBe(99)
+    expect(samples.get('sluice_disk_free_bytes')).toBe(7)
+    expect(samples.get('sluice_stream_refusing{stream="rest"}')).toBe(1)
+    expect(samples.get('sluice_stream_refusing{stream="telemetry"}')).toBe(0)
   })
 
   it('show commits and the bounds of each stream', async () => {

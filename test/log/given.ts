@@ -13,7 +13,7 @@ import {
   type LogRecord,
   type StreamSettings,
 } from '../../src/log/log.ts'
-import { type OpenLogOptions, openLog } from '../../src/log/open.ts'
+import { type OpenedLog, type OpenLogOptions, openLog } from '../../src/log/open.ts'
 
 const folders: string[] = []
 const logs: EventLog[] = []
@@ -48,7 +48,7 @@ export async function open(
   dataDir: string,
   streams: readonly StreamSettings[],
   options: Partial<OpenLogOptions> = {},
-): Promise<EventLog> {
+): Promise<OpenedLog> {
   const log = await openLog({ dataDir, streams, clock: systemClock, ...options })
   logs.push(log)
   return log

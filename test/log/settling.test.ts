@@ -172,28 +172,90 @@ it('commits what lingers when it closes', async () => {
   expect(await readAll(await open(dataDir, [stream('a')]), 'a')).toHaveLength(1)
 })
 
-it('refuses everything after a write failed, for that stream only, and tells once', async () => {
+/** Makes the stream's segment unwritable as any program could; returns its repair. */
+function hideTable(dataDir: string, name: string): () => void {
+  const rename = (from: string, to: string): void => {
+    const db = new Database(path.join(dataDir, `streams/${name}/0000000000000000.db`))
+    db.exec(`ALTER TABLE ${from} RENAME TO ${to}`)
+    db.close()
+  }
+  rename('record', 'hidden')
+  return () => rename('hidden', 'record')
+}
+
+it('L1-L4: after a write failed its stream waits, alone, and loses nothing', async () => {
+  for (const ackAfter of ['fsync', 'receive'] as const) {
+    const dataDir = await emptyFolder()
+    const log = await open(dataDir, [stream('a', { ackAfter }), stream('b')], {
+      slabBytes: 4096,
+      tailBytes: 16 * 1024,
+    })
+    await keep(log, 'a/x', 3)
+    await vi.waitFor(() => expect(log.backlogBytes).toBe(0))
+    const changes: string[] = []
+    const told: string[] = []
+    const followed: string[] = []
+    log.onFailure((name, reason) => changes.push(`${name}: ${reason}`))
+    log.onResume((name, waited) => changes.push(`${name} after ${waited}`))
+    const unfollow = log.follow((records) => {
+      for (const record of records) {
+        if (record.stream !== 'a') continue
+        const payload = new TextDecoder().decode(record.payload)
+        expect(payload).toBe('noted')
+        followed.push(`a ${record.position} kept`)
+      }
+    })
+    const repair = hideTable(dataDir, 'a')
+    appendNoted(log, 'a/x', told)
+    await vi.waitFor(() => expect([...log.failures.keys()]).toEqual(['a']))
+    const before = [...told]
+    for (let i = 4; i < 400; i++) {
+      expect(appendNoted(log, 'a/x', told).position).toBe(i)
+      // The other stream writes much more than the tail holds, over the slabs they share.
+      await keep(log, 'b/x', 5)
+    }
+    expect(told).toEqual(before)
+    expect(changes).toEqual([expect.stringContaining('a: no such table: record')])
+    expect(log.recent('a', asPosition(300))).toBeUndefined()
+    repair()
+    await vi.waitFor(() => expect(told).toHaveLength(397), { timeout: 20_000 })
+    expect(told).toEqual(expected('a', 400).slice(3))
+    expect(followed).toEqual(told)
+    expect(changes.slice(1)).toEqual(['a after 397'])
+    expect(log.failures.size).toBe(0)
+    unfollow()
+    await keep(log, 'a/x', 2)
+    await vi.waitFor(() => expect(log.backlogBytes).toBe(0))
+    await log.close()
+    const lines = await readAll(await open(dataDir, [stream('a'), stream('b')]), 'a')
+    expect(lines.map((line) => line.split('/')[0])).toEqual(
+      Array.from({ length: 402 }, (_, i) => `${i}`),
+    )
+  }
+})
+
+it('refuses what waits when it is closed before the storage is back', async () => {
   const dataDir = await emptyFolder()
   const log = await open(dataDir, [stream('a'), stream('b')])
   await keep(log, 'a/x', 3)
-  const failures: string[] = []
-  const followed: number[] = []
-  log.onFailure((name, reason) => failures.push(`${name}: ${reason}`))
-  log.follow((records) => {
-    for (const record of records) if (record.stream === 'a') followed.push(record.position)
-  })
-  // Somebody drops the table: the next insert cannot work.
-  const db = new Database(path.join(dataDir, 'streams/a/0000000000000000.db'))
-  db.exec('DROP TABLE record')
-  db.close()
+  hideTable(dataDir, 'a')
   const lost = [append(log, 'a/x'), append(log, 'a/y')]
+  await vi.waitFor(() => expect(log.failures.size).toBe(1))
+  await keep(log, 'b/x', 10)
+  await log.close()
   for (const { settled } of lost) expect(await settled).toBe('refused')
-  expect(await append(log, 'a/z').settled).toBe('refused')
   expect(lost[0]?.record.inMemory).toBe(false)
-  await keep(log, 'b/x', 2000)
-  expect(failures).toEqual([expect.stringContaining('a: no such table: record')])
-  expect([...log.failures.keys()]).toEqual(['a'])
-  expect(followed).toEqual([])
-  expect(log.recent('a', asPosition(3))).toBeUndefined()
   expect(log.backlogBytes).toBe(0)
+})
+
+it('writes what waits with the last try when it is closed', async () => {
+  const dataDir = await emptyFolder()
+  const log = await open(dataDir, [stream('a')])
+  await keep(log, 'a/x', 3)
+  const repair = hideTable(dataDir, 'a')
+  const { settled } = append(log, 'a/x')
+  await vi.waitFor(() => expect(log.failures.size).toBe(1))
+  repair()
+  await log.close()
+  expect(await settled).toBe('kept')
 })

@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import Database from 'better-sqlite3'
 import { expect, it, vi } from 'vitest'
+import { segmentFileName } from '../../src/log/segment.ts'
 import { openSegmentFile } from '../../src/log/writer/segment-file.ts'
 import { testEventLog } from '../contract/event-log.ts'
 import { copyAsCrashed, emptyFolder, keep, open, readAll, segmentFiles, stream } from './given.ts'
@@ -215,8 +216,9 @@ it('starts over whatever a crash left of a segment in the making', async () => {
   expect(await readAll(again, 'a')).toHaveLength(203)
 })
 
-it('uses an empty segment that follows the last one, and drops one that does not', async () => {
-  for (const name of ['0000000000000003.db', '0000000000000007.db']) {
+it('uses an empty segment that follows the last one, and notes what is gone before another', async () => {
+  for (const first of [3, 7]) {
+    const name = segmentFileName(first)
     const dataDir = await emptyFolder()
     const log = await open(dataDir, [stream('a', { partitions: 2 })])
     await keep(log, 'a/x', 3)
@@ -231,12 +233,12 @@ it('uses an empty segment that follows the last one, and drops one that does not
       await keep(again, 'a/x', 1)
       const lines = await readAll(again, 'a')
       expect(lines).toHaveLength(expected)
-      expectDense(lines)
+      if (first === 3) expectDense(lines)
+      else expect(lines.at(3)).toMatch(/^7\//)
+      const gaps = again.state.gaps.list().map((gap) => [gap.first, gap.end, gap.reason])
+      expect(gaps).toEqual(first === 3 ? [] : [[3, 7, 'quarantined']])
       await again.close()
     }
-    const files = segmentFiles(dataDir, 'a')
-    expect(files).toContain('0000000000000003.db')
-    expect(files).not.toContain('0000000000000007.db')
   }
 })
 

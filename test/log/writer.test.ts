@@ -1,11 +1,13 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import Database from 'better-sqlite3'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import type { NewRecord } from '../../src/log/log.ts'
 import { entryBytes, pack } from '../../src/log/pack.ts'
 import { Routes } from '../../src/log/routes.ts'
+import { segmentFileName } from '../../src/log/segment.ts'
 import { Slab } from '../../src/log/slab.ts'
+import { segmentNames } from '../../src/log/writer/recovery.ts'
 import type { OpenDatabase } from '../../src/log/writer/segment-file.ts'
 import { type SlabMemory, slabMemory } from '../../src/log/writer/segment-rows.ts'
 import { StreamWriter } from '../../src/log/writer/stream-writer.ts'
@@ -19,23 +21,32 @@ class DiskFault extends Error {
   }
 }
 
-/** Databases whose statements fail while `when` says so. */
+/** Databases whose statements fail while `fails` says so, before or after they were carried out. */
 class FaultyDisk {
-  fails: (sql: string) => boolean = () => false
+  fails: (sql: string) => 'before' | 'after' | undefined = () => undefined
+  code = 'SQLITE_FULL'
 
   readonly open: OpenDatabase = (file) => {
     const db = new Database(file)
     const prepare = db.prepare.bind(db)
+    const exec = db.exec.bind(db)
     db.prepare = ((sql: string) => {
       const statement = prepare(sql)
       const run = statement.run.bind(statement)
-      statement.run = ((...values: unknown[]) => {
-        if (this.fails(sql)) throw new DiskFault('SQLITE_FULL')
-        return run(...values)
-      }) as typeof statement.run
+      statement.run = ((...values: unknown[]) =>
+        this.around(sql, () => run(...values))) as typeof run
       return statement
     }) as typeof db.prepare
+    db.exec = (sql: string) => this.around(sql, () => exec(sql))
     return db
+  }
+
+  private around<T>(sql: string, work: () => T): T {
+    const fault = this.fails(sql)
+    if (fault === 'before') throw new DiskFault(this.code)
+    const done = work()
+    if (fault === 'after') throw new DiskFault(this.code)
+    return done
   }
 }
 
@@ -95,12 +106,25 @@ function insert(writer: StreamWriter, first: number, count: number): void {
   for (const each of at) writer.insert(memory, each)
 }
 
+/** Positions on disk, as another program sees them. */
+function onDisk(folder: string): number[] {
+  const positions: number[] = []
+  for (const name of segmentNames(folder)) {
+    const db = new Database(path.join(folder, name), { readonly: true })
+    positions.push(...(db.prepare('SELECT position FROM record').pluck().all() as number[]))
+    db.close()
+  }
+  return positions
+}
+
+const upTo = (end: number): number[] => Array.from({ length: end }, (_, position) => position)
+
 for (const [what, pattern] of [
   ['COMMIT', /^COMMIT/],
   ['BEGIN', /^BEGIN/],
   ['an insert', /^INSERT INTO record/],
 ] as const) {
-  it(`W3: halts for good when ${what} fails, and what was committed stays`, async () => {
+  it(`W3: keeps what waits when ${what} fails, and writes it when the disk is back`, async () => {
     const folder = await emptyFolder()
     const disk = new FaultyDisk()
     const writer = writerOn(folder, disk.open)
@@ -108,33 +132,208 @@ for (const [what, pattern] of [
     insert(writer, 0, 20)
     expect(writer.commit()?.records).toBe(20)
 
-    disk.fails = (sql) => pattern.test(sql)
+    disk.fails = (sql) => (pattern.test(sql) ? 'before' : undefined)
     insert(writer, 20, 20)
     expect(writer.commit()).toBeUndefined()
     expect(writer.failure).toBe('the disk said no (SQLITE_FULL)')
-    disk.fails = () => false
-    insert(writer, 20, 20)
+    insert(writer, 40, 5)
     expect(writer.commit()).toBeUndefined()
+    const delays = [writer.retryDelayMs]
+    for (let i = 0; i < 6; i++) {
+      expect(writer.retry()).toBeUndefined()
+      delays.push(writer.retryDelayMs)
+    }
+    expect(delays).toEqual([250, 500, 1000, 2000, 4000, 5000, 5000])
+    expect(onDisk(folder)).toEqual(upTo(20))
+
+    disk.fails = () => undefined
+    expect(writer.retry()?.records).toBe(25)
+    expect(writer.failure).toBeUndefined()
+    insert(writer, 45, 1)
+    expect(writer.commit()?.records).toBe(1)
     writer.close()
+    expect(onDisk(folder)).toEqual(upTo(46))
 
     const again = writerOn(folder, disk.open)
-    expect(again.open()).toEqual({ end: 20, offsets: [20] })
+    expect(again.open()).toEqual({ end: 46, offsets: [46] })
     again.close()
   })
 }
 
-it('W2: halts when the next segment cannot be made, with the old one whole', async () => {
+it('W3: counts a failed commit that is on disk nevertheless, once, and only with the proof', async () => {
+  const folder = await emptyFolder()
+  const disk = new FaultyDisk()
+  const writer = writerOn(folder, disk.open)
+  writer.open()
+  disk.code = 'SQLITE_IOERR_FSYNC'
+  disk.fails = (sql) => (sql === 'COMMIT' ? 'after' : undefined)
+  insert(writer, 0, 20)
+  expect(writer.commit()).toBeUndefined()
+  insert(writer, 20, 10)
+  // The next try finds the 20, writes the 10, and its commit fails in the same way.
+  expect(writer.retry()).toBeUndefined()
+  expect(writer.failure).toContain('SQLITE_IOERR_FSYNC')
+  insert(writer, 30, 1)
+  disk.fails = () => undefined
+  expect(writer.retry()?.records).toBe(31)
+  writer.close()
+  expect(onDisk(folder)).toEqual(upTo(31))
+})
+
+it.each(['before', 'after'] as const)(
+  'W3: writes the WAL again when a sync failed %s the commit',
+  async (when) => {
+    const folder = await emptyFolder()
+    const disk = new FaultyDisk()
+    const writer = writerOn(folder, disk.open)
+    writer.open()
+    insert(writer, 0, 20)
+    writer.commit()
+    // A reader keeps the WAL where it is.
+    const segment = path.join(folder, segmentFileName(0))
+    const reader = new Database(segment, { readonly: true })
+    reader.prepare('SELECT count(*) FROM record').get()
+    disk.code = 'SQLITE_IOERR_FSYNC'
+    disk.fails = (sql) => (sql === 'COMMIT' ? when : undefined)
+    insert(writer, 20, 20)
+    writer.commit()
+    disk.fails = () => undefined
+    const wal = fs.readFileSync(`${segment}-wal`)
+    const written: [number, number][] = []
+    const synced: number[] = []
+    const writeSync = vi.spyOn(fs, 'writeSync')
+    const fsyncSync = vi.spyOn(fs, 'fsyncSync')
+    onTestFinished(() => {
+      vi.restoreAllMocks()
+    })
+    writer.retry()
+    for (const [fd, , , length, at] of writeSync.mock.calls as unknown as number[][]) {
+      if (at !== undefined && at !== null) written.push([fd ?? -1, (length ?? 0) + at])
+    }
+    for (const [fd] of fsyncSync.mock.calls) synced.push(fd)
+    expect(written.some(([fd, end]) => end === wal.length && synced.includes(fd))).toBe(true)
+    expect(fs.readFileSync(`${segment}-wal`).subarray(32, wal.length)).toEqual(wal.subarray(32))
+    expect(reader.prepare('SELECT count(*) FROM record').pluck().get()).toBe(40)
+    reader.close()
+    writer.close()
+  },
+)
+
+it('W3: does not work again before a commit in the segment succeeds, even if nothing waits', async () => {
+  const folder = await emptyFolder()
+  const disk = new FaultyDisk()
+  const writer = writerOn(folder, disk.open)
+  writer.open()
+  disk.fails = (sql) => (sql === 'COMMIT' ? 'after' : undefined)
+  insert(writer, 0, 1)
+  writer.commit()
+  disk.fails = (sql) => (sql.includes('BEGIN') ? 'before' : undefined)
+  expect(writer.retry()).toBeUndefined()
+  expect(writer.failure).toBeDefined()
+  disk.fails = () => undefined
+  expect(writer.retry()?.records).toBe(1)
+  writer.close()
+})
+
+it('W3: stays suspended, and says what is gone, when committed records are missing', async () => {
+  const folder = await emptyFolder()
+  const disk = new FaultyDisk()
+  const writer = writerOn(folder, disk.open)
+  writer.open()
+  insert(writer, 0, 20)
+  writer.commit()
+  disk.fails = (sql) => (sql === 'COMMIT' ? 'before' : undefined)
+  insert(writer, 20, 1)
+  writer.commit()
+  disk.fails = () => undefined
+  const db = new Database(path.join(folder, segmentFileName(0)))
+  db.exec('DELETE FROM record WHERE position >= 15')
+  db.close()
+  for (let i = 0; i < 3; i++) {
+    expect(writer.retry()).toBeUndefined()
+    expect(writer.lost).toBe(true)
+    expect(writer.failure).toContain('the committed records [15, 20) are no longer in')
+  }
+  writer.close()
+  expect(onDisk(folder)).toEqual(upTo(15))
+})
+
+it('W3: does not take a new, empty file for a segment that is gone', async () => {
+  const folder = await emptyFolder()
+  const disk = new FaultyDisk()
+  const writer = writerOn(folder, disk.open)
+  writer.open()
+  insert(writer, 0, 20)
+  writer.commit()
+  disk.fails = (sql) => (sql === 'COMMIT' ? 'before' : undefined)
+  insert(writer, 20, 1)
+  writer.commit()
+  disk.fails = () => undefined
+  const hidden = path.join(await emptyFolder(), 'hidden')
+  fs.renameSync(folder, hidden)
+  fs.mkdirSync(folder)
+  expect(writer.retry()).toBeUndefined()
+  expect(writer.lost).toBe(true)
+  expect(fs.readdirSync(folder)).toEqual([])
+  // The medium is mounted again.
+  fs.rmdirSync(folder)
+  fs.renameSync(hidden, folder)
+  expect(writer.retry()?.records).toBe(1)
+  expect(writer.lost).toBe(false)
+  writer.close()
+  expect(onDisk(folder)).toEqual(upTo(21))
+})
+
+it('W3: needs no slab while it waits, whatever is written into it', async () => {
+  const folder = await emptyFolder()
+  const disk = new FaultyDisk()
+  const writer = writerOn(folder, disk.open)
+  writer.open()
+  disk.fails = (sql) => (sql === 'COMMIT' ? 'before' : undefined)
+  for (const first of [0, 500]) {
+    const { memory, at } = entries(first, 500)
+    for (const each of at) writer.insert(memory, each)
+    writer.commit()
+    memory.buffer.fill(0xff)
+  }
+  disk.fails = () => undefined
+  expect(writer.retry()?.records).toBe(1000)
+  writer.close()
+  expect(onDisk(folder)).toEqual(upTo(1000))
+})
+
+it('writes a long wait in several transactions', async () => {
+  const folder = await emptyFolder()
+  const disk = new FaultyDisk()
+  const writer = writerOn(folder, disk.open)
+  writer.open()
+  disk.fails = (sql) => (sql === 'BEGIN IMMEDIATE' ? 'before' : undefined)
+  insert(writer, 0, 2500)
+  disk.fails = () => undefined
+  const counts = [writer.retry()?.records]
+  while (writer.writeWaiting()) counts.push(writer.commit()?.records)
+  expect(counts).toEqual([1024, 1024, 452])
+  writer.close()
+  expect(onDisk(folder)).toEqual(upTo(2500))
+})
+
+it('W2: waits when the next segment cannot be made, with the old one whole', async () => {
   const folder = await emptyFolder()
   const writer = writerOn(folder, (file) => new Database(file), 100)
   writer.open()
   insert(writer, 0, 20)
   expect(writer.commit()?.records).toBe(20)
   // A folder in the way of the new segment's name.
-  fs.mkdirSync(path.join(folder, '0000000000000020.db'))
+  const inTheWay = path.join(folder, segmentFileName(20))
+  fs.mkdirSync(inTheWay)
   insert(writer, 20, 1)
   expect(writer.commit()).toBeUndefined()
-  expect(writer.failure).toMatch(/EISDIR|ENOTEMPTY|EEXIST/)
+  expect(writer.failure).toContain('SQLITE_CANTOPEN')
+  expect(writer.retry()).toBeUndefined()
+  fs.rmdirSync(inTheWay)
+  expect(writer.retry()?.records).toBe(1)
   writer.close()
+  expect(onDisk(folder)).toEqual(upTo(21))
 })
 
 it('W1: a position that does not come next is a bug, not a storage failure', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { eventually, frontEnd } from '../support/front-end.ts'
+import { eventually, everything, frontEnd } from '../support/front-end.ts'
 import type { RawClient } from '../support/raw-client.ts'
 
 /** Publishes `count` numbered messages and waits for their acks. */
@@ -138,6 +138,16 @@ describe.each([4, 5] as const)('delivery over MQTT version %i', (version) => {
     )
   })
 
+  it('D3: bounds what a stuck subscriber holds of messages that no stream takes', async () => {
+    const { connect, mqtt } = await frontEnd({}, [{ ...everything, topics: ['kept/#'] }])
+    const stuck = await connect({ version, acks: false })
+    await stuck.subscribe('live/#', 1)
+    const publisher = await connect({ version })
+    await publishMany(publisher, 'live/a', 300, 100_000)
+    // The window of 64 and 1 MiB of queue are kept; 30 MB were published.
+    expect(mqtt.stats.dropped['slow-subscriber']).toBeGreaterThan(200)
+  })
+
   it('W2: gives each message in flight an identifier of its own', async () => {
     const { connect } = await frontEnd({ maxInflight: 50 })
     const subscriber = await connect({ version, acks: false })
@@ -247,6 +257,8 @@ describe('delivery over MQTT 5', () => {
     expect(await client.packet('disconnect')).toMatchObject({ reasonCode: 0x8b })
     await client.closing()
     await closing
+    expect(client.of('disconnect')).toHaveLength(1)
+    expect(mqtt.stats.closed.shutdown).toBe(1)
   })
 
   it('says in CONNACK that no session outlives its connection', async () => {

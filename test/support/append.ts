@@ -25,7 +25,7 @@ export function appendText(
         payloadEnd: bytes.length,
         waiter: {
           settled: (outcome, record) => {
-            if (outcome === 'refused') reject(new Error(`${topic} was refused`))
+            if (outcome !== 'kept') reject(new Error(`${topic} was refused`))
             settled.push(record)
             if (settled.length === payloads.length) resolve(settled)
           },

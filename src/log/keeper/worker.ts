@@ -11,10 +11,13 @@ import { parentPort, workerData } from 'node:worker_threads'
 import Database from 'better-sqlite3'
 import { present } from '../../base/assert.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
+import { type FoundRepair, repairFound } from '../repair/find.ts'
 import { streamFolder } from '../segment.ts'
+import { segmentNames } from '../writer/recovery.ts'
 import { createSegmentFile, NEXT_FILE, openDatabase, PREPARE_FILE } from '../writer/segment-file.ts'
 import type { FromKeeper, KeeperOptions, ToKeeper } from './protocol.ts'
 import { trySeal } from './seal.ts'
+import { type FolderSurvey, Surveyor } from './survey.ts'
 
 /** While the writer appends, a pass leaves what came meanwhile; later ones have little to do. */
 const CHECKPOINT_PASSES_MAX = 6
@@ -35,6 +38,14 @@ interface Seal {
 const port = present(parentPort, 'the port of the keeper thread')
 const options = workerData as KeeperOptions
 const seals = new Set<Seal>()
+/** Files whose seal was given up until the next start: nobody of this process has them open. */
+const unsealed = new Set<string>()
+const surveyors = options.streams.map(
+  (name, stream) =>
+    new Surveyor(streamFolder(options.dataDir, name), (sentence) =>
+      post({ kind: 'trouble', stream, sentence }),
+    ),
+)
 
 function post(message: FromKeeper): void {
   port.postMessage(message)
@@ -50,6 +61,15 @@ function handle(order: ToKeeper): void {
       break
     case 'seal':
       attempt(order.stream, `sealing ${order.file}`, () => seal(order.stream, order.file))
+      break
+    case 'survey':
+      post({ kind: 'surveyed', streams: surveyors.map((_, stream) => survey(stream)) })
+      break
+    case 'remove':
+      post({ kind: 'removed', failure: remove(order.stream, order.file) })
+      break
+    case 'repair':
+      post({ kind: 'repair', found: repair(order.stream, order.file) })
       break
     case 'close':
       close()
@@ -108,11 +128,54 @@ function moveWal(file: string): boolean {
   }
 }
 
+/** A full segment with a WAL is open: in the writer, or in its seal. */
+function survey(stream: number): FolderSurvey {
+  const isOpen = (file: string): boolean => {
+    const segment = fileOf(stream, file)
+    return fs.existsSync(`${segment}-wal`) && !unsealed.has(segment)
+  }
+  return present(surveyors[stream], `stream ${stream}`).survey(isOpen)
+}
+
+/** Why it could not be deleted; undefined when it is gone. */
+function remove(stream: number, file: string): string | undefined {
+  try {
+    present(surveyors[stream], `stream ${stream}`).remove(file)
+    unsealed.delete(fileOf(stream, file))
+    return undefined
+  } catch (thrown) {
+    if (codeOf(thrown) === undefined) throw thrown
+    return messageOf(thrown)
+  }
+}
+
+/** A segment whose WAL is still open in the writer or in its seal has to wait. */
+function repair(stream: number, file: string): FoundRepair {
+  const segment = fileOf(stream, file)
+  const isActive = segmentNames(path.dirname(segment)).at(-1) === file
+  const isOpen = fs.existsSync(`${segment}-wal`) && !unsealed.has(segment)
+  if (isOpen && !isActive) return { kind: 'busy' }
+  try {
+    return repairFound(options.dataDir, options.streams[stream] ?? '', file)
+  } catch (thrown) {
+    if (codeOf(thrown) === undefined) throw thrown
+    return { kind: 'failed', reason: messageOf(thrown) }
+  }
+}
+
 /** Opens the segment first, so that the writer's close does not run the checkpoint. */
 function seal(stream: number, file: string): void {
   const db = new Database(fileOf(stream, file), { fileMustExist: true, timeout: BUSY_WAIT_MS })
-  // A connection joins the WAL with its first read, not when it is opened.
-  db.prepare('SELECT count(*) FROM segment').get()
+  try {
+    // A connection joins the WAL with its first read, not when it is opened.
+    db.prepare('SELECT count(*) FROM segment').get()
+  } catch (thrown) {
+    // Damaged: the writer's handle may go all the same, for whoever repairs it.
+    db.close()
+    unsealed.add(fileOf(stream, file))
+    post({ kind: 'holding', stream, file })
+    throw thrown
+  }
   const held: Seal = { stream, file, db, timer: undefined }
   seals.add(held)
   post({ kind: 'holding', stream, file })
@@ -139,6 +202,7 @@ function finish(held: Seal): boolean {
     sealed = trySeal(held.db)
   } catch (thrown) {
     drop(held)
+    unsealed.add(fileOf(held.stream, held.file))
     throw thrown
   }
   if (sealed) {
@@ -150,6 +214,7 @@ function finish(held: Seal): boolean {
 
 function giveUp(held: Seal): void {
   drop(held)
+  unsealed.add(fileOf(held.stream, held.file))
   const sentence = `${held.file} is still read by others: it stays in WAL mode until the next start`
   post({ kind: 'trouble', stream: held.stream, sentence })
 }

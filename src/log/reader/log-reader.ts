@@ -3,7 +3,7 @@
  * streams from the folders and needs no configuration. Nothing stays open between calls that could
  * keep the gateway from sealing or from freeing space.
  */
-
+import fs from 'node:fs'
 import { SluiceError } from '../../base/errors.ts'
 import type { Position, ReadQuery, RecordPage, Start, StreamBounds } from '../log.ts'
 import { streamFolder } from '../segment.ts'
@@ -59,6 +59,11 @@ export class FileLogReader implements LogReader {
 
   bounds(stream: string): StreamBounds {
     return this.ask(stream, (reader) => reader.bounds())
+  }
+
+  /** Closes segments that are deleted: their space is freed only then. */
+  forgetRemoved(): void {
+    this.cache.forget((file) => !fs.existsSync(file))
   }
 
   close(): void {

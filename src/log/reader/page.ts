@@ -3,9 +3,9 @@
  * own, so that it can be transferred between threads and be the caller's for good.
  */
 import { crc32 } from 'node:zlib'
-import { SluiceError } from '../../base/errors.ts'
 import { type EntryParts, entryBytes, type Name, readEntries, writeEntry } from '../entry.ts'
 import { asPosition, type RecordPage } from '../log.ts'
+import { SegmentDamaged } from './segment-file.ts'
 
 /** A record as a segment has it, not yet verified. */
 export interface StoredRecord {
@@ -37,8 +37,8 @@ export function packPage(records: readonly StoredRecord[], next: number, end: nu
     const checked = writeEntry(entries, at, parts, topics.of(topic), clients.of(client))
     if (crc32(checked) !== checksum) {
       if (at > 0) return { entries: entries.slice(0, at), next: parts.position, end }
-      throw new SluiceError(
-        'record-damaged',
+      throw new SegmentDamaged(
+        file,
         `the record at position ${parts.position} in ${file} does not match its checksum`,
       )
     }

@@ -15,10 +15,30 @@ import { APPLICATION_ID, SEGMENT_FORMAT } from '../segment.ts'
 const BUSY_WAIT_MS = 5000
 /** Reads are sequential: a small page cache is as good as a large one, and memory is a promise. */
 const CACHE_KIB = 512
+/** SQLITE_ERROR: a table or a column is not there. */
+const DAMAGE = /^SQLITE_(CORRUPT|NOTADB|FORMAT|IOERR_READ|IOERR_SHORT_READ|ERROR)/
 
 /** The segment's file is gone: retention deletes whole segments while they may be read. */
 export class SegmentGone extends Error {
   override readonly name = 'SegmentGone'
+}
+
+/**
+ * Something in a segment is damaged: `file` is which, for whoever can repair it. A header that says
+ * another format may be a newer one or a flipped bit: whoever repairs finds out.
+ */
+export class SegmentDamaged extends SluiceError {
+  readonly file: string
+
+  constructor(
+    file: string,
+    message: string,
+    options?: { cause?: unknown },
+    code: 'record-damaged' | 'format-unknown' = 'record-damaged',
+  ) {
+    super(code, message, options)
+    this.file = file
+  }
 }
 
 /** The statements of one connection, prepared when first used. */
@@ -86,8 +106,8 @@ export class SegmentHandle {
     const code = codeOf(thrown)
     if (code === undefined || !code.startsWith('SQLITE_')) return thrown
     if (!fs.existsSync(this.file)) return new SegmentGone(this.file)
-    if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB') {
-      return new SluiceError('record-damaged', `${this.file} is damaged: ${messageOf(thrown)}`, {
+    if (DAMAGE.test(code)) {
+      return new SegmentDamaged(this.file, `${this.file} is damaged: ${messageOf(thrown)}`, {
         cause: thrown,
       })
     }
@@ -103,10 +123,12 @@ function checkFormat(db: Database.Database, file: string): void {
   const application = db.pragma('application_id', { simple: true })
   const format = db.pragma('user_version', { simple: true })
   if (application === APPLICATION_ID && format === SEGMENT_FORMAT) return
-  throw new SluiceError(
-    'format-unknown',
+  throw new SegmentDamaged(
+    file,
     application === APPLICATION_ID
       ? `${file} has segment format ${String(format)}; this version knows ${SEGMENT_FORMAT}`
       : `${file} is not a segment of Sluice`,
+    {},
+    'format-unknown',
   )
 }

@@ -2,10 +2,10 @@
  * Questions to one segment. Synchronous; each question runs its statements to their end, so that
  * no read transaction outlives it and checkpoints are never held up.
  */
-import { SluiceError } from '../../base/errors.ts'
 import { contentBytes, type EntryParts, type Name } from '../entry.ts'
+import { type Hole, holeEndAt } from '../repair/holes.ts'
 import type { StoredRecord } from './page.ts'
-import { type SegmentConnection, SegmentHandle } from './segment-file.ts'
+import { type SegmentConnection, SegmentDamaged, SegmentHandle } from './segment-file.ts'
 import { FilterWindows, SegmentNames } from './segment-names.ts'
 import type { SegmentFile } from './segments.ts'
 
@@ -55,6 +55,7 @@ export class SegmentReader {
   private readonly windows = new FilterWindows()
   private readonly lastOffsets = new Map<number, number>()
   private lastOffsetsEnd: number
+  private holes: readonly Hole[] | undefined
 
   constructor(segment: SegmentFile) {
     this.file = segment.file
@@ -63,18 +64,26 @@ export class SegmentReader {
     this.lastOffsetsEnd = segment.first
   }
 
-  /** The position after the last record. */
+  /** The position after the last record, or after the last hole of a salvaged segment. */
   end(): number {
     return this.handle.use((connection) => {
+      const sealed = connection.rows('SELECT end_position FROM segment').get()
+      const [sealedEnd] = (sealed as [number | null] | undefined) ?? [null]
+      if (sealedEnd !== null) return sealedEnd
       const [last] = connection.rows('SELECT max(position) FROM record').get() as [number | null]
       return last === null ? this.first : last + 1
     })
   }
 
-  /** Records from `scan.from` on. `scan.end` must not pass the segment's end. */
+  /**
+   * Records from `scan.from` on. `scan.end` must not pass the segment's end; `next` may pass it, to
+   * the end of a hole that is noted.
+   */
   scan(scan: Scan): Scanned {
     return this.handle.use((connection) => {
       const { from, partition, filter, recordsMax } = scan
+      const beyond = holeEndAt(this.holesOf(connection), from)
+      if (beyond !== undefined) return { records: [], sizeBytes: 0, next: beyond }
       const window =
         filter === undefined ? undefined : this.windows.at(connection, filter, from, scan.end)
       const end = Math.min(scan.end, window?.end ?? scan.end)
@@ -168,11 +177,12 @@ export class SegmentReader {
     dense: boolean,
   ): Scanned {
     const records: StoredRecord[] = []
+    const holes = this.holesOf(connection)
     let sizeBytes = 0
     let next = scan.from
     try {
       for (const row of rows) {
-        if (dense && row[0] !== next) break
+        if (dense && row[0] !== next && row[0] !== holeEndAt(holes, next)) break
         const parts = this.partsOf(connection, row)
         records.push({ parts, checksum: row[9], file: this.file })
         sizeBytes += contentBytes(parts)
@@ -188,9 +198,23 @@ export class SegmentReader {
     if (!dense) return { records, sizeBytes, next: scan.end }
     // L1: what is not there was there. The records before the hole are given first.
     if (next < scan.end && records.length === 0) {
-      throw new SluiceError('record-damaged', `${this.file} has no record at position ${next}`)
+      throw new SegmentDamaged(this.file, `${this.file} has no record at position ${next}`)
     }
     return { records, sizeBytes, next }
+  }
+
+  /** What a repair noted as gone; nothing in a segment that was never damaged. */
+  private holesOf(connection: SegmentConnection): readonly Hole[] {
+    this.holes ??=
+      connection.rows("SELECT 1 FROM sqlite_schema WHERE name = 'hole'").get() === undefined
+        ? []
+        : (
+            connection.rows('SELECT first_position, end_position FROM hole').all() as [
+              number,
+              number,
+            ][]
+          ).map(([first, end]) => ({ first, end }))
+    return this.holes
   }
 
   private partsOf(connection: SegmentConnection, row: Row): EntryParts {

@@ -17,7 +17,7 @@ import {
 } from '../log.ts'
 import { type PackedPage, packPage, type StoredRecord } from './page.ts'
 import type { SegmentCache } from './segment-cache.ts'
-import { SegmentGone } from './segment-file.ts'
+import { SegmentDamaged, SegmentGone } from './segment-file.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import { listSegments, type SegmentFile, segmentIndexAt, segmentsSizeBytes } from './segments.ts'
 
@@ -128,6 +128,8 @@ export class StreamReader {
       try {
         return question(segments)
       } catch (thrown) {
+        // A repair puts another file in the place of a damaged one: it must be opened anew.
+        if (thrown instanceof SegmentDamaged) this.cache.forget((file) => file === thrown.file)
         if (!(thrown instanceof SegmentGone) || tries === RETRIES_MAX) throw thrown
       }
     }

@@ -44,6 +44,12 @@ export class ReaderThread {
     return answer.bounds
   }
 
+  /** Lets go of deleted segments; a thread that does not run holds none. */
+  forgetRemoved(): void {
+    if (this.closing) return
+    this.running?.worker.postMessage({ kind: 'forget-removed' } satisfies ToReader)
+  }
+
   /** Answers what was asked before, then ends the thread. Nothing may be asked afterwards. */
   async close(): Promise<void> {
     if (!this.closing) this.running?.worker.postMessage({ kind: 'close' } satisfies ToReader)

@@ -4,6 +4,7 @@ import { present } from '../../base/assert.ts'
 import { messageOf, SluiceError } from '../../base/errors.ts'
 import { FileLogReader } from './log-reader.ts'
 import type { FromReader, ReaderOptions, ToReader } from './protocol.ts'
+import { SegmentDamaged } from './segment-file.ts'
 
 const port = present(parentPort, 'the port of the reader thread')
 const { dataDir } = workerData as ReaderOptions
@@ -14,7 +15,9 @@ function opened(): FileLogReader {
   return reader
 }
 
-function answer(question: Exclude<ToReader, { kind: 'close' }>): FromReader {
+type Question = Exclude<ToReader, { kind: 'close' | 'forget-removed' }>
+
+function answer(question: Question): FromReader {
   try {
     switch (question.kind) {
       case 'read':
@@ -30,7 +33,8 @@ function answer(question: Exclude<ToReader, { kind: 'close' }>): FromReader {
     // Anything else is a bug and ends the process.
     if (!(thrown instanceof SluiceError)) throw thrown
     const cause = thrown.cause === undefined ? undefined : messageOf(thrown.cause)
-    return { kind: 'failed', code: thrown.code, message: thrown.message, cause }
+    const file = thrown instanceof SegmentDamaged ? thrown.file : undefined
+    return { kind: 'failed', code: thrown.code, message: thrown.message, cause, file }
   }
 }
 
@@ -38,6 +42,10 @@ port.on('message', (question: ToReader) => {
   if (question.kind === 'close') {
     reader?.close()
     port.close()
+    return
+  }
+  if (question.kind === 'forget-removed') {
+    reader?.forgetRemoved()
     return
   }
   const answered = answer(question)

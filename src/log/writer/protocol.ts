@@ -41,6 +41,8 @@ export type ToWriter =
   | { readonly kind: 'release'; readonly stream: number; readonly file: string }
   /** The keeper is done with a checkpoint; caught up: only a few pages are left in the WAL. */
   | { readonly kind: 'checkpointed'; readonly stream: number; readonly caughtUp: boolean }
+  /** Something in this segment is damaged: if it is the active one, go on in a new one. */
+  | { readonly kind: 'retire'; readonly stream: number; readonly file: string }
   | { readonly kind: 'close' }
 
 /** Where a stream stands on disk when it is opened. */
@@ -58,9 +60,12 @@ export interface Committed {
   readonly durationMs: number
 }
 
-export interface Halted {
+/** A stream that is not written for now. */
+export interface Suspended {
   readonly stream: number
   readonly reason: string
+  /** Records that were reported committed are missing: it will not mend by itself. */
+  readonly lost: boolean
 }
 
 /** Work for the keeper, beside the commits. `file` is a name in the stream's folder. */
@@ -81,8 +86,10 @@ export type FromWriter =
       readonly kind: 'report'
       /** Every batch up to this one was read. */
       readonly sequence: number
+      /** In this order: what works again, what was committed, what is suspended now. */
+      readonly resumed: readonly number[]
       readonly committed: readonly Committed[]
-      readonly halted: readonly Halted[]
+      readonly suspended: readonly Suspended[]
       readonly orders: readonly KeeperOrder[]
     }
   | { readonly kind: 'closed' }

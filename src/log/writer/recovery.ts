@@ -7,6 +7,9 @@
  *   - a working file (prepare, roll, next): deleted;
  *   - an active segment without rows (crash between rename and first commit): used, or deleted
  *     when its name does not follow the segment before;
+ *   - a sealed last segment: only a repair leaves one (see ../repair/start.ts, which goes over the
+ *     folder before this does and leaves no damage behind). It is final: the stream goes on in a
+ *     new one, at its end;
  *   - older segments that are still in WAL mode: listed in `unsealed`, for the keeper.
  */
 import fs from 'node:fs'
@@ -47,6 +50,7 @@ export function recover(folder: string, open: OpenDatabase): Recovered {
   }
   const unsealed = unsealedAmong(folder, names.slice(0, -1))
   const found = readEnd(path.join(folder, last), open)
+  if (found?.isSealed === true) return { active: undefined, empty: true, ...found, unsealed }
   if (found !== undefined) return { active: last, empty: false, ...found, unsealed }
   return { ...recoverBefore(folder, last, names.at(-2), open), unsealed }
 }
@@ -111,6 +115,8 @@ function readEnd(file: string, open: OpenDatabase): SegmentEnd | undefined {
 }
 
 export interface SegmentEnd {
+  /** Nothing is appended to it any more. */
+  readonly isSealed: boolean
   readonly end: number
   readonly offsets: ReadonlyMap<number, number>
 }
@@ -125,11 +131,12 @@ export function segmentEnd(db: Database.Database): SegmentEnd | undefined {
     .raw()
     .all() as [number, number, number | null][]
   if (endPosition !== null) {
-    return { end: endPosition, offsets: new Map(partitions.map(([p, f, e]) => [p, e ?? f])) }
+    const offsets = new Map(partitions.map(([p, f, e]) => [p, e ?? f]))
+    return { isSealed: true, end: endPosition, offsets }
   }
   const last = db.prepare('SELECT max(position) FROM record').pluck().get() as number | null
   const end = last === null ? firstPosition : last + 1
-  return { end, offsets: lastOffsets(db, end, partitions) }
+  return { isSealed: false, end, offsets: lastOffsets(db, end, partitions) }
 }
 
 /**

@@ -21,6 +21,8 @@ export const NEXT_FILE = 'next.db'
 /** The keeper's and the writer's working names; what a crash leaves of them is deleted at open. */
 export const PREPARE_FILE = 'prepare.db'
 export const ROLL_FILE = 'roll.db'
+/** The sound segment that a repair puts in the place of a damaged one. */
+export const SALVAGE_FILE = 'salvage.db'
 
 /** Page cache of one segment: an append point touches few pages, and idle memory is a promise. */
 const CACHE_KIB = 2048
@@ -118,7 +120,8 @@ export function isUnsealed(folder: string, name: string): boolean {
   return header[18] !== 1
 }
 
-function syncPath(file: string): void {
+/** Makes a file's bytes, or a folder's names, durable. */
+export function syncPath(file: string): void {
   const descriptor = fs.openSync(file, 'r')
   try {
     fs.fsyncSync(descriptor)

@@ -4,8 +4,11 @@
  * W1. Entries come in position order; position and offset are what this file expects next (L1).
  * W2. A transaction holds whole entries of one segment; `commit` returns only after SQLite did what
  *     the ack rule asks (L2). The first commit of a segment comes after its name is durable.
- * W3. After any storage error the stream is halted until a restart: the open transaction is rolled
- *     back, and nothing is written or reported committed from then on.
+ * W3. After any storage error the stream is suspended: the open transaction is rolled back, nothing
+ *     is reported committed, and what waits stays, with its positions, until it can be written. It
+ *     works again only when `retry` has proved the segment: its WAL is on the medium (proof.ts), no
+ *     record that was reported is missing, and a new commit succeeds in it. Records of a commit
+ *     that failed and that are on disk nevertheless count as committed by that proof.
  * W4. Everything that may take long (checkpoint, seal, making the next segment) is ordered from the
  *     keeper, never done in here, except making a segment that is needed now and is not there,
  *     and the last few pages of a checkpoint.
@@ -14,10 +17,11 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type Database from 'better-sqlite3'
 import { assert, present } from '../../base/assert.ts'
-import { codeOf, messageOf } from '../../base/errors.ts'
-import { segmentFileName } from '../segment.ts'
+import { codeOf, messageOf, SluiceError } from '../../base/errors.ts'
+import { firstPositionOf, segmentFileName } from '../segment.ts'
+import { probe, rewriteWal, testWrite } from './proof.ts'
 import type { Committed, KeeperOrder, StreamEnd, WriterStream } from './protocol.ts'
-import { recover } from './recovery.ts'
+import { recover, segmentEnd } from './recovery.ts'
 import {
   createSegmentFile,
   NEXT_FILE,
@@ -28,6 +32,7 @@ import {
   syncWal,
 } from './segment-file.ts'
 import { SegmentRows, type SlabMemory } from './segment-rows.ts'
+import { Waiting } from './waiting.ts'
 
 export interface StreamWriterOptions {
   readonly index: number
@@ -47,10 +52,22 @@ interface Segment {
 }
 
 const WAL_FRAME_BYTES = 4096 + 24
+/** A transaction ends here even if more waits: it bounds the wait of its first record. */
+export const TRANSACTION_RECORDS_MAX = 1024
+export const TRANSACTION_BYTES_MAX = 1024 * 1024
+/** A hiccup passes within the first; a disk that is gone is asked no more often than the last. */
+const RETRY_FIRST_MS = 250
+const RETRY_MAX_MS = 5_000
+/** Codes after which a sync may have failed, so that the page cache says nothing (proof.ts). */
+const SYNC_SUSPECT = /^(SQLITE_IOERR|E[A-Z]+$)/
 
 export class StreamWriter {
-  /** Why the stream is halted (W3); undefined while it works. */
+  /** Why the stream is suspended (W3); undefined while it works. */
   failure: string | undefined
+  /** Records that were reported committed are not on disk: only a person can mend that. */
+  lost = false
+  /** How long to wait before the next `retry`. */
+  retryDelayMs = 0
   /** Work for the keeper since the last look; the worker takes it. */
   orders: KeeperOrder[] = []
   /** Of the open transaction. */
@@ -61,6 +78,14 @@ export class StreamWriter {
   private segment: Segment | undefined
   private nextPosition = 0
   private nextOffsets: number[] = []
+  /** What was reported committed, or will be with the end of the suspension, ends here. */
+  private committedEnd = 0
+  /** Everything from `committedEnd` on; its first `openRecords` are in the open transaction. */
+  private readonly waiting = new Waiting()
+  /** Of failed commits, found on disk and not reported yet. */
+  private foundRecords = 0
+  private foundBytes = 0
+  private walSuspect = false
   /** Partitions without a row in the active segment. */
   private partitionsDue: number[] = []
   private readonly retiring = new Map<string, Database.Database>()
@@ -70,6 +95,7 @@ export class StreamWriter {
   private checkpointing = false
   private walEndDue = false
   private prepared = false
+  private retiringFile: string | undefined
 
   constructor(options: StreamWriterOptions) {
     this.options = options
@@ -80,6 +106,7 @@ export class StreamWriter {
     const { folder, stream, index } = this.options
     const found = recover(folder, this.options.open)
     this.nextPosition = found.end
+    this.committedEnd = found.end
     const partitions = Math.max(stream.partitions, ...[...found.offsets.keys()].map((p) => p + 1))
     this.nextOffsets = Array.from({ length: partitions }, (_, p) => found.offsets.get(p) ?? 0)
     if (found.active === undefined) this.openNext()
@@ -91,50 +118,63 @@ export class StreamWriter {
     return { end: this.nextPosition, offsets: [...this.nextOffsets] }
   }
 
-  /** Adds the entry at `at` to the open transaction; skips it when the stream is halted. */
+  /** Adds the entry at `at` to the open transaction; while the stream is suspended it waits. */
   insert(slab: SlabMemory, at: number): void {
-    if (this.failure !== undefined) return
+    this.waiting.push(slab, at)
+    if (this.failure !== undefined) {
+      this.waiting.leaveSlabs()
+      return
+    }
     try {
-      if (!this.inTransaction) this.begin()
-      const { view } = slab
-      const position = view.getFloat64(at + 16, true)
-      const offset = view.getFloat64(at + 24, true)
-      const partition = view.getUint16(at + 52, true)
-      if (position !== this.nextPosition || offset !== this.nextOffsets[partition]) {
-        assert(false, `W1: position ${position}, offset ${offset} of ${partition} come next`)
-      }
-      this.active.rows.add(slab, at)
-      this.nextPosition = position + 1
-      this.nextOffsets[partition] = offset + 1
-      this.openRecords++
-      this.openBytes += view.getUint32(at, true)
+      this.write(slab, at)
     } catch (thrown) {
-      this.halt(thrown)
+      this.suspend(thrown)
     }
   }
 
   /** Commits the open transaction; undefined when there was none or it failed (see `failure`). */
   commit(): Committed | undefined {
     if (!this.inTransaction) return undefined
-    const began = performance.now()
-    const records = this.openRecords
-    const sizeBytes = this.openBytes
     try {
-      this.active.rows.commit()
+      return this.commitOpen()
     } catch (thrown) {
-      this.halt(thrown)
+      this.suspend(thrown)
       return undefined
     }
-    this.inTransaction = false
-    this.openRecords = 0
-    this.openBytes = 0
-    this.account(sizeBytes)
-    return {
-      stream: this.options.index,
-      records,
-      sizeBytes,
-      durationMs: performance.now() - began,
+  }
+
+  /**
+   * For a suspended stream: proves the segment and commits the first of what waits, then the stream
+   * works again (W3). What that committed, with what was found; undefined when that is nothing or
+   * the stream stays suspended.
+   */
+  retry(): Committed | undefined {
+    assert(this.failure !== undefined, 'only a suspended stream is tried again')
+    try {
+      this.reopen()
+      this.writeSome()
+      const done = this.inTransaction ? this.commitOpen() : undefined
+      this.failure = undefined
+      this.retryDelayMs = 0
+      return this.withFound(done)
+    } catch (thrown) {
+      this.suspend(thrown)
+      return undefined
     }
+  }
+
+  /**
+   * After a `retry`: puts the next of what waited into a transaction, for `commit`. False when
+   * nothing waits any more, or when it fails.
+   */
+  writeWaiting(): boolean {
+    if (this.failure !== undefined) return false
+    try {
+      this.writeSome()
+    } catch (thrown) {
+      this.suspend(thrown)
+    }
+    return this.openRecords > 0
   }
 
   /** The keeper holds a full segment open: this handle may go without a checkpoint on its way. */
@@ -152,7 +192,7 @@ export class StreamWriter {
    * Moves the last pages of the WAL once the keeper has moved the rest, so that the next commit
    * begins the WAL anew. The keeper alone never gets there while commits keep coming; and a commit
    * into a WAL that does not grow is synced in 0.17 ms instead of 0.28 (ext4). About 1 ms, once for
-   * each `walBytesMax`. A fault here loses nothing, and the keeper tells of it at its next turn.
+   * each `walBytesMax`. A fault here loses nothing; it suspends like any other (W3).
    */
   restartWal(): void {
     if (!this.walEndDue || this.inTransaction || this.failure !== undefined) return
@@ -160,11 +200,29 @@ export class StreamWriter {
     try {
       this.active.db.pragma('wal_checkpoint(PASSIVE)')
     } catch (thrown) {
-      if (codeOf(thrown) === undefined) throw thrown
+      this.suspend(thrown)
     }
   }
 
-  /** Closes every file; the open transaction must be committed or halted. */
+  /** If this is the active segment, no more transactions go into it: damage was found in it. */
+  retire(file: string): void {
+    this.retiringFile = file
+  }
+
+  /** After a commit: leaves a segment that is to be retired, also when nothing more comes. */
+  retireDue(): void {
+    const { retiringFile: file, segment } = this
+    if (file === undefined || this.inTransaction || this.failure !== undefined) return
+    this.retiringFile = undefined
+    if (segment?.name !== file || segment.headDue) return
+    try {
+      this.roll()
+    } catch (thrown) {
+      this.suspend(thrown)
+    }
+  }
+
+  /** Closes every file; the open transaction must be committed or have failed. */
   close(): void {
     assert(!this.inTransaction, 'a transaction is open at close')
     for (const db of this.retiring.values()) db.close()
@@ -175,6 +233,54 @@ export class StreamWriter {
 
   private get active(): Segment {
     return present(this.segment, 'the active segment')
+  }
+
+  private write(slab: SlabMemory, at: number): void {
+    if (!this.inTransaction) this.begin()
+    this.advance(slab, at)
+    this.active.rows.add(slab, at)
+    this.openRecords++
+    this.openBytes += slab.view.getUint32(at, true)
+  }
+
+  /** W1 */
+  private advance({ view }: SlabMemory, at: number): void {
+    const position = view.getFloat64(at + 16, true)
+    const offset = view.getFloat64(at + 24, true)
+    const partition = view.getUint16(at + 52, true)
+    if (position !== this.nextPosition || offset !== this.nextOffsets[partition]) {
+      assert(false, `W1: position ${position}, offset ${offset} of ${partition} come next`)
+    }
+    this.nextPosition = position + 1
+    this.nextOffsets[partition] = offset + 1
+  }
+
+  /** Writes what waits, as much as a transaction may hold. */
+  private writeSome(): void {
+    while (this.openRecords < TRANSACTION_RECORDS_MAX && this.openBytes < TRANSACTION_BYTES_MAX) {
+      const entry = this.waiting.entry(this.openRecords)
+      if (entry === undefined) return
+      this.write(entry.slab, entry.at)
+    }
+  }
+
+  private commitOpen(): Committed {
+    const began = performance.now()
+    const records = this.openRecords
+    const sizeBytes = this.openBytes
+    this.active.rows.commit()
+    this.inTransaction = false
+    this.openRecords = 0
+    this.openBytes = 0
+    this.waiting.drop(records)
+    this.committedEnd = this.nextPosition
+    this.account(sizeBytes)
+    return {
+      stream: this.options.index,
+      records,
+      sizeBytes,
+      durationMs: performance.now() - began,
+    }
   }
 
   private begin(): void {
@@ -203,7 +309,9 @@ export class StreamWriter {
   private openNext(): void {
     const { folder, open } = this.options
     const name = segmentFileName(this.nextPosition)
-    if (fs.existsSync(this.fileOf(NEXT_FILE))) {
+    if (fs.existsSync(this.fileOf(name))) {
+      // An earlier try got this far. Under its name a segment is always whole.
+    } else if (fs.existsSync(this.fileOf(NEXT_FILE))) {
       fs.renameSync(this.fileOf(NEXT_FILE), this.fileOf(name))
     } else {
       createSegmentFile(this.fileOf(ROLL_FILE), open)
@@ -248,17 +356,95 @@ export class StreamWriter {
   }
 
   /** W3. What carries no error code did not come from the disk: a bug, which ends the process. */
-  private halt(thrown: unknown): void {
+  private suspend(thrown: unknown): void {
     const code = codeOf(thrown)
     if (code === undefined) throw thrown
+    this.retryDelayMs =
+      this.failure === undefined ? RETRY_FIRST_MS : Math.min(this.retryDelayMs * 2, RETRY_MAX_MS)
     this.failure = `${messageOf(thrown)} (${code})`
+    this.walSuspect ||= SYNC_SUSPECT.test(code)
     this.openRecords = 0
     this.openBytes = 0
     this.inTransaction = false
+    this.walEndDue = false
+    this.waiting.leaveSlabs()
+    this.rewind()
     try {
       if (this.segment?.db.inTransaction === true) this.segment.db.exec('ROLLBACK')
     } catch (second) {
       this.failure += `; and the rollback failed: ${messageOf(second)}`
+    }
+  }
+
+  /** What waits comes next again. */
+  private rewind(): void {
+    this.nextPosition = this.committedEnd
+    for (let index = this.waiting.count - 1; index >= 0; index--) {
+      const entry = present(this.waiting.entry(index), 'an entry that waits')
+      const partition = entry.slab.view.getUint16(entry.at + 52, true)
+      this.nextOffsets[partition] = entry.slab.view.getFloat64(entry.at + 24, true)
+    }
+  }
+
+  /**
+   * Opens the active segment anew and proves it (W3). The old connection is closed only here: as
+   * long as it is open nobody takes what a failed commit left in the WAL for committed, and closing
+   * it may move the WAL into the database, which is safe only once the WAL is on the medium.
+   */
+  private reopen(): void {
+    const { name, db } = this.active
+    const file = this.fileOf(name)
+    probe(this.options.folder)
+    if (this.walSuspect) rewriteWal(file)
+    this.walSuspect = false
+    db.close()
+    this.lost = !fs.existsSync(file)
+    if (this.lost) throw new SluiceError('storage', `${file} is gone`)
+    this.openSegment(name, false)
+    const found = segmentEnd(this.active.db)
+    this.active.headDue = found === undefined
+    if (found === undefined) this.active.sizeBytes = 0
+    this.partitionsDue = [...this.nextOffsets.keys()].filter((p) => !found?.offsets.has(p))
+    this.takeFound(file, found?.end ?? present(firstPositionOf(name), 'its first position'))
+    testWrite(this.active.db)
+    if (this.options.stream.ackAfter !== 'fsync') syncWal(file)
+  }
+
+  /** Compares where the segment ends with what was reported, and counts what it has beyond. */
+  private takeFound(file: string, end: number): void {
+    const { committedEnd } = this
+    const limit = committedEnd + this.waiting.count
+    this.lost = end < committedEnd || end > limit
+    if (this.lost) {
+      throw new SluiceError(
+        'storage',
+        end < committedEnd
+          ? `the committed records [${end}, ${committedEnd}) are no longer in ${file}`
+          : `${file} ends at ${end}, and this gateway wrote up to ${limit} at most`,
+      )
+    }
+    const count = end - committedEnd
+    if (count > 0) rewriteWal(file)
+    for (let index = 0; index < count; index++) {
+      const { slab, at } = present(this.waiting.entry(index), 'an entry that waits')
+      this.advance(slab, at)
+      this.foundBytes += slab.view.getUint32(at, true)
+    }
+    this.foundRecords += count
+    this.waiting.drop(count)
+    this.committedEnd = end
+  }
+
+  private withFound(done: Committed | undefined): Committed | undefined {
+    const { foundRecords: records, foundBytes: sizeBytes } = this
+    this.foundRecords = 0
+    this.foundBytes = 0
+    if (records === 0) return done
+    return {
+      stream: this.options.index,
+      records: records + (done?.records ?? 0),
+      sizeBytes: sizeBytes + (done?.sizeBytes ?? 0),
+      durationMs: done?.durationMs ?? 0,
     }
   }
 }

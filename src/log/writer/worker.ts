@@ -2,7 +2,8 @@
  * The writer thread: all appends of all streams, one transaction and one sync per stream and turn.
  *
  * It drains every waiting message before it commits, so that a slow disk makes bigger groups
- * instead of a longer queue, and it never waits for company unless a stream asks (linger).
+ * instead of a longer queue, and it never waits for company unless a stream asks (linger). A stream
+ * whose storage failed is tried again on a timer; the others do not wait for it.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { present } from '../../base/assert.ts'
@@ -12,18 +13,15 @@ import type {
   Batch,
   Committed,
   FromWriter,
-  Halted,
   KeeperOrder,
+  Suspended,
   ToWriter,
   WriterOptions,
 } from './protocol.ts'
 import { openDatabase } from './segment-file.ts'
 import { type SlabMemory, slabMemory } from './segment-rows.ts'
-import { StreamWriter } from './stream-writer.ts'
+import { StreamWriter, TRANSACTION_BYTES_MAX, TRANSACTION_RECORDS_MAX } from './stream-writer.ts'
 
-/** A transaction ends here even if more waits: it bounds the wait of its first record. */
-const TRANSACTION_RECORDS_MAX = 1024
-const TRANSACTION_BYTES_MAX = 1024 * 1024
 /** Codes of Node and SQLite that mean: this user may not write here. */
 const NOT_WRITABLE = /^(EACCES|EPERM|EROFS|SQLITE_READONLY|SQLITE_CANTOPEN|SQLITE_PERM)/
 
@@ -41,7 +39,9 @@ const writers = options.streams.map(
       open: openDatabase,
     }),
 )
-const haltTold = new Set<number>()
+/** Why each suspended stream is, as the main thread was told. */
+const told = new Map<number, string>()
+const retries = new Map<number, NodeJS.Timeout>()
 const lingering = new Map<number, NodeJS.Timeout>()
 let sequence = 0
 let sequenceTold = 0
@@ -89,11 +89,19 @@ function turn(first: ToWriter): void {
   const due = writers.filter((_, index) => closing || !lingers(index))
   report(due)
   for (const writer of writers) writer.restartWal()
+  for (const writer of writers) writer.retireDue()
+  if (writers.some(hasNews)) report([])
   if (!closing) return
-  for (const timer of lingering.values()) clearTimeout(timer)
+  // The last chance for what waits in suspended streams.
+  for (const [index, writer] of writers.entries()) if (writer.failure !== undefined) retry(index)
+  for (const timer of [...lingering.values(), ...retries.values()]) clearTimeout(timer)
   for (const writer of writers) writer.close()
   post({ kind: 'closed' })
   port.close()
+}
+
+function hasNews(writer: StreamWriter, index: number): boolean {
+  return writer.failure !== told.get(index) || writer.orders.length > 0
 }
 
 function handle(message: ToWriter): void {
@@ -106,6 +114,9 @@ function handle(message: ToWriter): void {
       break
     case 'checkpointed':
       writers[message.stream]?.checkpointed(message.caughtUp)
+      break
+    case 'retire':
+      writers[message.stream]?.retire(message.file)
       break
     case 'close':
       closing = true
@@ -140,25 +151,41 @@ function lingers(index: number): boolean {
   return (options.streams[index]?.lingerMs ?? 0) > 0
 }
 
-/** Commits these writers, arms the timers of those that linger, and tells the main thread. */
-function report(due: readonly StreamWriter[]): void {
-  const committed: Committed[] = []
+/** Tries a suspended stream again; when it works, all that waited is written at once. */
+function retry(index: number): void {
+  const writer = present(writers[index], `stream ${index}`)
+  clearTimeout(retries.get(index))
+  retries.delete(index)
+  const done = writer.retry()
+  report([], done === undefined ? [] : [done])
+  while (writer.writeWaiting()) report([writer])
+  report([])
+}
+
+/**
+ * Commits these writers, arms the timers of those that linger or are suspended, and tells the main
+ * thread, with what was committed already.
+ */
+function report(due: readonly StreamWriter[], committed: Committed[] = []): void {
   for (const writer of due) {
     const done = writer.commit()
     if (done !== undefined) committed.push(done)
   }
   armTimers()
-  const halted = newlyHalted()
+  armRetries()
+  const resumed = newlyResumed()
+  const suspended = newlySuspended()
   const orders: KeeperOrder[] = []
   for (const writer of writers) {
     if (writer.orders.length > 0) orders.push(...writer.orders.splice(0))
   }
-  // With nothing committed, the batches that were read must still be told once a stream is halted:
-  // the main thread waits for that before it uses their memory again.
-  const silent = haltTold.size === 0 || sequence === sequenceTold
-  if (committed.length + halted.length + orders.length === 0 && silent) return
+  // With nothing committed, the batches that were read must still be told while a stream is
+  // suspended: the main thread waits for that before it uses their memory again.
+  const silent = told.size === 0 || sequence === sequenceTold
+  const changes = resumed.length + suspended.length
+  if (committed.length + changes + orders.length === 0 && silent) return
   sequenceTold = sequence
-  post({ kind: 'report', sequence, committed, halted, orders })
+  post({ kind: 'report', sequence, resumed, committed, suspended, orders })
 }
 
 /** A stream that lingers commits that long after its first record. */
@@ -178,14 +205,30 @@ function armTimers(): void {
   }
 }
 
-function newlyHalted(): Halted[] {
-  const halted: Halted[] = []
-  for (const [stream, writer] of writers.entries()) {
-    if (writer.failure === undefined || haltTold.has(stream)) continue
-    haltTold.add(stream)
-    halted.push({ stream, reason: writer.failure })
+function armRetries(): void {
+  for (const [index, writer] of writers.entries()) {
+    if (writer.failure === undefined || retries.has(index)) continue
+    retries.set(
+      index,
+      setTimeout(() => retry(index), writer.retryDelayMs),
+    )
   }
-  return halted
+}
+
+function newlyResumed(): number[] {
+  const resumed = [...told.keys()].filter((stream) => writers[stream]?.failure === undefined)
+  for (const stream of resumed) told.delete(stream)
+  return resumed
+}
+
+function newlySuspended(): Suspended[] {
+  const suspended: Suspended[] = []
+  for (const [stream, { failure, lost }] of writers.entries()) {
+    if (failure === undefined || told.get(stream) === failure) continue
+    told.set(stream, failure)
+    suspended.push({ stream, reason: failure, lost })
+  }
+  return suspended
 }
 
 start()

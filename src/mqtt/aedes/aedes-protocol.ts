@@ -1,6 +1,6 @@
 /**
  * Aedes 2.0.0-beta.1 behind the Protocol door. Every touch point and every known crash of it has a
- * test in test/mqtt/aedes, so that an upgrade is one red or green run.
+ * test in test/mqtt, so that an upgrade is one red or green run.
  *
  * A1. An exception while Aedes handles one client's packet closes that client only: synchronous
  *     ones are caught around the call, later ones are traced to their session by the async context.
@@ -12,10 +12,7 @@ import type { EventEmitter } from 'node:events'
 import { Aedes } from 'aedes'
 import * as mqttPacket from 'mqtt-packet'
 import { messageOf } from '../../base/errors.ts'
-import type { QoS } from '../../log/log.ts'
-import type { Subscription } from '../delivery/subscriptions.ts'
 import type { CloseReason } from '../stats.ts'
-import { type DecodedPacket, packetFault } from './guard.ts'
 import { EmptyPersistence } from './persistence.ts'
 import type { Peer, Protocol, ProtocolOptions, ProtocolSession } from './protocol.ts'
 import { PacketStream } from './stream.ts'
@@ -33,33 +30,14 @@ interface AedesClient {
   conn: PacketStream
   subscriptions: object
   duplicates: object
-  _parser: { prependListener(event: 'packet', listener: (packet: DecodedPacket) => void): void }
   disconnect(options: { reasonCode: number }, done: () => void): void
-  close(done?: () => void): void
 }
-
-interface AedesSubscription {
-  topic: string
-  qos: number
-  nl?: boolean
-  rap?: boolean
-  subscriptionIdentifier?: number
-}
-
-interface Will {
-  topic: string
-  payload: Buffer | string
-  qos: QoS
-  retain: boolean
-  properties?: Record<string, unknown>
-}
-
-// By default the library makes a two-byte buffer for each of 65,536 numbers at its first packet:
-// some
-// 12 MiB for the handful of packets that it writes here.
-mqttPacket.writeToStream.cacheNumbers = false
 
 type Done = (error?: Error | null) => void
+
+// By default the library makes a two-byte buffer for each of 65,536 numbers at its first packet:
+// some 12 MiB for the handful of packets that it writes here.
+mqttPacket.writeToStream.cacheNumbers = false
 
 /** The library's own broker, with routing and storage taken out (A2). */
 class Broker extends Aedes {
@@ -74,7 +52,7 @@ class Broker extends Aedes {
   }
 }
 
-/** An emitter that emits nothing: Aedes' subscriptions are only its SUBACK (A2). */
+/** An emitter that emits nothing (A2). */
 const silentEmitter = {
   on(_topic: string, _listener: unknown, done?: () => void) {
     done?.()
@@ -106,10 +84,12 @@ class AedesProtocol implements Protocol {
     this.broker = new Broker({
       connectTimeout: options.connectTimeoutMs,
       maximumPacketSize: options.packetBytesMax,
+      receiveMaximum: options.receiveMaximum,
       persistence: new EmptyPersistence(),
       mq: silentEmitter,
-      authorizePublish: (client: AedesClient | null, will: Will, done: Done) => {
-        if (client !== null) sessionOf(client).will(will, client.version ?? 4)
+      // The one publication that Aedes decides on: a will that is due.
+      authorizePublish: (client: AedesClient | null, _will: unknown, done: Done) => {
+        if (client !== null) sessionOf(client).peer.will()
         done(null)
       },
     } as object)
@@ -119,13 +99,11 @@ class AedesProtocol implements Protocol {
 
   async start(): Promise<void> {
     const events: EventEmitter = this.broker
-    events.on('clientReady', (client: unknown) => sessionOf(client).ready())
-    events.on('subscribe', (list: readonly AedesSubscription[], client: unknown) =>
-      sessionOf(client).subscribed(list),
-    )
-    events.on('unsubscribe', (filters: readonly string[], client: unknown) =>
-      sessionOf(client).unsubscribed(filters),
-    )
+    events.on('clientReady', (client: AedesClient) => {
+      // The connection may have ended between CONNECT and here; Aedes would keep such a client.
+      if (client.closed) this.forget(client)
+      else sessionOf(client).ready()
+    })
     events.on('error', (error: Error) => {
       throw error
     })
@@ -142,24 +120,33 @@ class AedesProtocol implements Protocol {
     return session
   }
 
-  culprit(): ProtocolSession | undefined {
-    return this.context.getStore()
+  culprit(): Peer | undefined {
+    const session = this.context.getStore()
+    if (session?.client !== undefined) this.forget(session.client)
+    return session?.peer
   }
 
   close(): Promise<void> {
     return new Promise((resolve) => this.broker.close(() => resolve()))
   }
+
+  /** Takes out a client whose closing did not, or will not, come to its end. */
+  private forget(client: AedesClient): void {
+    const { clients } = this.broker as unknown as { clients: Record<string, AedesClient> }
+    const id = client.id ?? ''
+    if (clients[id] === client) delete clients[id]
+  }
 }
 
-function sessionOf(client: unknown): Session {
-  return ((client as AedesClient).conn as PacketStream & { session: Session }).session
+function sessionOf(client: AedesClient): Session {
+  return (client.conn as PacketStream & { session: Session }).session
 }
 
 class Session implements ProtocolSession {
   readonly stream: PacketStream & { session?: Session }
-  private readonly peer: Peer
+  readonly peer: Peer
+  client: AedesClient | undefined
   private readonly context: AsyncLocalStorage<Session>
-  private client: AedesClient | undefined
   private wasReady = false
   private why: { reason: CloseReason; cause: string } | undefined
 
@@ -177,13 +164,6 @@ class Session implements ProtocolSession {
     this.client = client
     client.subscriptions = Object.create(null)
     client.duplicates = Object.create(null)
-    client._parser.prependListener('packet', (packet) => {
-      const fault = packetFault(packet)
-      if (fault === undefined) return
-      this.why ??= { reason: 'malformed-packet', cause: `${packet.cmd.toUpperCase()}: ${fault}` }
-      // Aedes destroys the connection over a command that it does not know.
-      packet.cmd = 'malformed'
-    })
   }
 
   packet(bytes: Buffer): void {
@@ -217,45 +197,6 @@ class Session implements ProtocolSession {
     })
   }
 
-  subscribed(list: readonly AedesSubscription[]): void {
-    const granted = list.filter(({ qos }) => qos <= 2)
-    this.peer.subscribed(
-      granted.map(
-        (subscription): Subscription => ({
-          filter: subscription.topic,
-          qos: subscription.qos as QoS,
-          noLocal: subscription.nl === true,
-          retainAsPublished: subscription.rap === true,
-          id: subscription.subscriptionIdentifier,
-        }),
-      ),
-    )
-  }
-
-  unsubscribed(filters: readonly string[]): void {
-    this.peer.unsubscribed(filters)
-  }
-
-  will(will: Will, version: number): void {
-    const properties = { ...will.properties }
-    // The delay is an agreement with the server, no property of the message.
-    delete properties['willDelayInterval']
-    const packet = {
-      cmd: 'publish',
-      topic: will.topic,
-      payload: will.payload,
-      qos: will.qos,
-      retain: will.retain,
-      dup: false,
-      messageId: 1,
-      properties,
-    }
-    const bytes = mqttPacket.generate(packet as mqttPacket.IPublishPacket, {
-      protocolVersion: version,
-    })
-    this.peer.will(bytes)
-  }
-
   /** Aedes, or we, destroyed the stream. */
   private ended(error: Error | null): void {
     const { reason, cause } = this.why ?? this.reasonOf(error)
@@ -263,10 +204,12 @@ class Session implements ProtocolSession {
   }
 
   private reasonOf(error: Error | null): { reason: CloseReason; cause: string } {
-    if (this.client?._disconnected === true) {
-      return { reason: 'client-disconnected', cause: 'the client sent DISCONNECT' }
-    }
+    const { client } = this
     if (error === null) {
+      // With `connected` it was a DISCONNECT that asks for the will [MQTT5 3.14.2.1].
+      if (client?._disconnected === true || client?.connected === true) {
+        return { reason: 'client-disconnected', cause: 'the client sent DISCONNECT' }
+      }
       return this.wasReady
         ? { reason: 'taken-over', cause: 'another connection has the same client id' }
         : { reason: 'refused', cause: 'CONNECT was refused' }

@@ -6,7 +6,6 @@
  * PUBLISH and its acks do not come through here: they are decoded, appended and answered by our own
  * code, which measured 3 to 4 times the library's rate and meets none of its faults on that path.
  */
-import type { Subscription } from '../delivery/subscriptions.ts'
 import type { CloseReason } from '../stats.ts'
 
 /** What CONNECT agreed on. */
@@ -26,17 +25,17 @@ export interface Peer {
   send(bytes: Uint8Array): void
   /** CONNACK with success was sent. */
   ready(facts: SessionFacts): void
-  subscribed(subscriptions: readonly Subscription[]): void
-  unsubscribed(filters: readonly string[]): void
-  /** A whole PUBLISH packet of the session's version, made of the will. */
-  will(publish: Buffer): void
+  /** The will of CONNECT is due. */
+  will(): void
   /** The protocol is done with this connection: flush and close it. */
   ended(reason: CloseReason, cause: string): void
+  /** The handling of one of its packets failed: it ends, and nobody else does. */
+  fail(thrown: unknown): void
 }
 
 /** One connection, as the front end sees the protocol. */
 export interface ProtocolSession {
-  /** A whole control packet other than PUBLISH and its acks, in memory that stays as it is. */
+  /** A whole, checked CONNECT or DISCONNECT, in memory that stays as it is. */
   packet(bytes: Buffer): void
   /** The client gave a sign of life [MQTT-3.1.2-24]. */
   touch(): void
@@ -49,12 +48,14 @@ export interface ProtocolSession {
 export interface Protocol {
   start(): Promise<void>
   open(peer: Peer): ProtocolSession
-  /** The session whose packet led to the exception that nobody caught, if there is one. */
-  culprit(): ProtocolSession | undefined
+  /** Whose packet led to the exception that nobody caught, if it was a client's. */
+  culprit(): Peer | undefined
   close(): Promise<void>
 }
 
 export interface ProtocolOptions {
   readonly packetBytesMax: number
   readonly connectTimeoutMs: number
+  /** QoS 2 messages that a client may have in flight; said in CONNACK [MQTT5 3.2.2.3.3]. */
+  readonly receiveMaximum: number
 }

@@ -25,6 +25,9 @@ import { Window } from './window.ts'
 /** Enough for bursts; a longer lag is cheaper as a position in the log than as a list in memory. */
 const QUEUE_LENGTH_MAX = 8192
 
+/** Unlogged messages own their memory, which no tail cache bounds. */
+const UNLOGGED_BYTES_MAX = 1024 * 1024
+
 const PUBREL_FIRST = 0x62
 const NO_IDS: readonly number[] = []
 
@@ -50,6 +53,8 @@ export class Subscriber {
   private readonly catchUpParts: CatchUpParts
   /** Made when the subscriber first falls behind, which few ever do. */
   private catchUp: CatchUp | undefined
+  /** Of the unlogged messages in the queue. */
+  private unloggedBytes = 0
   private closed = false
 
   constructor(
@@ -73,13 +78,13 @@ export class Subscriber {
   live(record: LogRecord, match: Match<Subscriber>): void {
     if (this.catchUp?.takes(record) === true) return
     if (this.queue.length === 0 && this.send(record, match)) return
-    if (this.queue.length < QUEUE_LENGTH_MAX) this.queue.push({ record, match })
+    if (this.hasPlaceFor(record)) this.enqueue(record, match)
     else this.overflow(record, match)
   }
 
   /** A message that the catch-up read; the queue may grow by a page beyond its limit. */
   caughtUp(record: LogRecord, match: Match<Subscriber>): void {
-    this.queue.push({ record, match })
+    this.enqueue(record, match)
   }
 
   /** Sends what waits, as far as window and socket allow. */
@@ -90,7 +95,7 @@ export class Subscriber {
         break
       }
       if (!this.send(next.record, next.match)) return
-      this.queue.shift()
+      this.dequeue()
     }
     this.catchUp?.advance()
   }
@@ -168,13 +173,29 @@ export class Subscriber {
   private fallBehind(): CatchUp {
     const catchUp = this.catchUp ?? new CatchUp(this, this.catchUpParts)
     this.catchUp = catchUp
-    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
+    for (let next = this.dequeue(); next !== undefined; next = this.dequeue()) {
       const { record, match } = next
       if (catchUp.takes(record)) continue
       if (this.isBestEffort(record, match)) this.stats.dropped['slow-subscriber']++
       else catchUp.begin(record)
     }
     return catchUp
+  }
+
+  private hasPlaceFor(record: LogRecord): boolean {
+    if (this.queue.length >= QUEUE_LENGTH_MAX) return false
+    return record.stream !== '' || this.unloggedBytes + record.sizeBytes <= UNLOGGED_BYTES_MAX
+  }
+
+  private enqueue(record: LogRecord, match: Match<Subscriber>): void {
+    if (record.stream === '') this.unloggedBytes += record.sizeBytes
+    this.queue.push({ record, match })
+  }
+
+  private dequeue(): Waiting | undefined {
+    const next = this.queue.shift()
+    if (next?.record.stream === '') this.unloggedBytes -= next.record.sizeBytes
+    return next
   }
 
   private isBestEffort(record: LogRecord, match: Match<Subscriber>): boolean {

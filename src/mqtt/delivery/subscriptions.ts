@@ -26,8 +26,12 @@ export interface Match<S> {
   readonly ids: readonly number[]
 }
 
-/** Topics whose matches are kept; at the limit all are forgotten, which costs a walk each. */
+/**
+ * Topics whose matches are kept, and matches over all of them (some 100 bytes each); at a limit all
+ * are forgotten, which costs a walk each.
+ */
 const CACHED_TOPICS_MAX = 20_000
+const CACHED_MATCHES_MAX = 100_000
 
 class Node<S> {
   readonly children = new Map<string, Node<S>>()
@@ -38,6 +42,7 @@ class Node<S> {
 export class SubscriptionTree<S> {
   private readonly root = new Node<S>()
   private readonly cache = new Map<string, readonly Match<S>[]>()
+  private cachedMatches = 0
   private count = 0
 
   get size(): number {
@@ -58,7 +63,7 @@ export class SubscriptionTree<S> {
     const isNew = !node.subscribers.has(subscriber)
     node.subscribers.set(subscriber, subscription)
     if (isNew) this.count++
-    this.cache.clear()
+    this.forget()
     return isNew
   }
 
@@ -78,8 +83,13 @@ export class SubscriptionTree<S> {
       path[depth - 1]?.children.delete(levels[depth - 1] as string)
     }
     this.count--
-    this.cache.clear()
+    this.forget()
     return true
+  }
+
+  private forget(): void {
+    this.cache.clear()
+    this.cachedMatches = 0
   }
 
   /** Everyone who gets a message on `topic`, each once. The list is shared: do not change it. */
@@ -89,7 +99,11 @@ export class SubscriptionTree<S> {
     const found = new Map<S, Subscription[]>()
     walk(this.root, topic.split('/'), 0, topic.startsWith('$'), found)
     const matches = [...found].map(([subscriber, subscriptions]) => join(subscriber, subscriptions))
-    if (this.cache.size >= CACHED_TOPICS_MAX) this.cache.clear()
+    const full =
+      this.cache.size >= CACHED_TOPICS_MAX ||
+      this.cachedMatches + matches.length > CACHED_MATCHES_MAX
+    if (full) this.forget()
+    this.cachedMatches += matches.length
     this.cache.set(topic, matches)
     return matches
   }
@@ -126,13 +140,16 @@ function collect<S>(node: Node<S> | undefined, found: Map<S, Subscription[]>): v
 }
 
 function join<S>(subscriber: S, subscriptions: readonly Subscription[]): Match<S> {
-  const highest = (of: readonly Subscription[]): QoS =>
-    Math.max(0, ...of.map(({ qos }) => qos)) as QoS
-  const own = subscriptions.filter(({ noLocal }) => !noLocal)
+  let qos: QoS = 0
+  let ownQos: QoS | undefined
+  for (const subscription of subscriptions) {
+    if (subscription.qos > qos) qos = subscription.qos
+    if (!subscription.noLocal && subscription.qos >= (ownQos ?? 0)) ownQos = subscription.qos
+  }
   return {
     subscriber,
-    qos: highest(subscriptions),
-    ownQos: own.length === 0 ? undefined : highest(own),
+    qos,
+    ownQos,
     retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
     ids: subscriptions.flatMap(({ id }) => (id === undefined ? [] : [id])),
   }

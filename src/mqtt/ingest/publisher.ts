@@ -3,11 +3,13 @@
  *
  * P1. An ack leaves only after the log said 'kept' (G1); a refusal by storage ends the connection
  *     without an ack and never looks like "not authorized".
+ *     A message for a full stream is not kept: MQTT 5 is told 0x97 and goes on, MQTT 3.1.1 gets no
+ *     ack and is read more slowly.
  * P2. Acks leave in the order of the PUBLISHes [MQTT-4.6.0-2], also across streams.
  * P3. A QoS 2 identifier is appended once until its PUBREL, however often and however fast it is
  *     sent again [MQTT-4.3.3-9].
  * P4. What is in flight is bounded by count and bytes, per connection and over all, by not reading
- *     the socket; a read chunk that is being worked on may pass the bound.
+ *     the socket and holding the rest of the chunk.
  */
 import { present } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
@@ -18,6 +20,7 @@ import { longAck, Reason } from '../wire/packets.ts'
 import { userProperty } from '../wire/properties.ts'
 import type { InboundPublish } from '../wire/publish.ts'
 import type { Backlog } from './backlog.ts'
+import type { SlowDown, Slowed } from './slow-down.ts'
 import { unloggedRecord } from './unlogged.ts'
 
 const PUBACK_FIRST = 0x40
@@ -27,6 +30,10 @@ const PUBCOMP_FIRST = 0x70
 /** Ten windows of an eager client; at 256 B that is the byte limit too. */
 const INFLIGHT_RECORDS_MAX = 4096
 const INFLIGHT_BYTES_MAX = 1024 * 1024
+/** What a message in flight costs beside its bytes: its entry's head and the objects that carry it. */
+const MESSAGE_COST_BYTES = 300
+/** QoS 2 identifiers between PUBLISH and PUBREL; MQTT 5 clients are told so in CONNACK. */
+export const RECEIVE_MAXIMUM = 4096
 
 /**
  * A PUBLISH with QoS 1 or 2 that has no ack yet; a link in the list that keeps the acks in order.
@@ -39,6 +46,8 @@ class Unacknowledged implements AppendWaiter {
   /** Why the message was not taken, for MQTT 5; 0 when it was. */
   reason = 0
   next: Unacknowledged | undefined
+  /** PUBREL came before the message was kept. */
+  released = false
 
   constructor(publisher: Publisher, first: number, packetId: number) {
     this.publisher = publisher
@@ -57,7 +66,10 @@ export interface PublisherParts {
   readonly log: EventLog
   readonly clock: Clock
   readonly backlog: Backlog
+  readonly slowDown: SlowDown
   readonly stats: MqttStats
+  /** Sends what connections have to send, at the end of the loop turn. */
+  flushSoon(): void
   /** Gives a message that no stream takes to whoever subscribes to it now. */
   deliverUnlogged(record: LogRecord): void
 }
@@ -71,7 +83,7 @@ export interface PublisherConnection {
   refuse(): void
 }
 
-export class Publisher implements AppendWaiter {
+export class Publisher implements AppendWaiter, Slowed {
   private readonly client: ClientName
   private readonly version: number
   private readonly connection: PublisherConnection
@@ -82,9 +94,13 @@ export class Publisher implements AppendWaiter {
    * QoS 2 identifiers between PUBLISH and PUBREL, with their message while it is unacknowledged.
    */
   private received: Map<number, Unacknowledged> | undefined
+  private unacknowledged = 0
   private inflightRecords = 0
   private inflightBytes = 0
+  /** Not read, because too much is in flight. */
   private paused = false
+  /** Not read for a while, because a stream is full. */
+  private slowed = false
   private closed = false
 
   constructor(
@@ -125,8 +141,19 @@ export class Publisher implements AppendWaiter {
     this.append(packet, bytes, end, this)
   }
 
+  /** The client holds more QoS 2 identifiers than it was offered [MQTT-3.3.4-7]. */
+  get isOverReceiveMaximum(): boolean {
+    return (this.received?.size ?? 0) > RECEIVE_MAXIMUM
+  }
+
   /** PUBREL: forgets the identifier and completes the handshake [MQTT-4.3.3-11]. */
   pubrel(packetId: number): void {
+    const waiting = this.received?.get(packetId)
+    if (waiting !== undefined && waiting.outcome === undefined) {
+      // PUBCOMP must not overtake PUBREC, nor the commit that PUBREC waits for.
+      waiting.released = true
+      return
+    }
     const known = this.received?.delete(packetId) === true
     if (known || this.version < 5) this.connection.output.ack(PUBCOMP_FIRST, packetId)
     else {
@@ -149,9 +176,11 @@ export class Publisher implements AppendWaiter {
 
   settled(outcome: AppendOutcome, record: LogRecord): void {
     this.inflightRecords--
-    this.inflightBytes -= record.sizeBytes
-    this.parts.backlog.remove(record.sizeBytes)
+    this.inflightBytes -= record.sizeBytes + MESSAGE_COST_BYTES
+    this.parts.backlog.remove(record.sizeBytes + MESSAGE_COST_BYTES)
+    if (outcome === 'full') this.parts.stats.dropped['stream-full']++
     if (this.closed) return
+    if (outcome === 'full' && record.qos > 0) this.turnedAway(record.stream)
     if (outcome === 'refused') {
       this.parts.stats.dropped['storage-refused']++
       this.connection.refuse()
@@ -161,11 +190,11 @@ export class Publisher implements AppendWaiter {
     if (this.paused) this.resume()
   }
 
-  /** After a read chunk: stops reading when too much is in flight (P4). */
+  /** After a packet: stops reading when too much is in flight (P4). */
   checkBounds(): void {
     if (this.paused || this.closed || !this.isOverBound) return
+    if (!this.isPaused) this.parts.stats.pausedPublishers++
     this.paused = true
-    this.parts.stats.pausedPublishers++
     this.parts.backlog.hold(this)
     this.connection.updateReading()
   }
@@ -175,6 +204,7 @@ export class Publisher implements AppendWaiter {
     if (!this.paused || this.closed) return
     const roomAgain =
       this.inflightRecords * 2 <= INFLIGHT_RECORDS_MAX &&
+      this.unacknowledged * 2 <= INFLIGHT_RECORDS_MAX &&
       this.inflightBytes * 2 <= INFLIGHT_BYTES_MAX
     if (!roomAgain) return
     if (this.parts.backlog.isFull) {
@@ -186,25 +216,46 @@ export class Publisher implements AppendWaiter {
   }
 
   get isPaused(): boolean {
-    return this.paused
+    return this.paused || this.slowed
+  }
+
+  /** The stream takes records again, or the publisher has waited for long enough. */
+  hurry(): void {
+    this.slowed = false
+    if (!this.isPaused) this.parts.stats.pausedPublishers--
+    this.connection.updateReading()
   }
 
   close(): void {
     if (this.closed) return
-    if (this.paused) this.leavePause()
+    if (this.isPaused) this.parts.stats.pausedPublishers--
+    this.paused = false
+    this.slowed = false
     this.closed = true
+    this.parts.slowDown.forget(this)
     this.parts.backlog.forget(this)
   }
 
   private leavePause(): void {
     this.paused = false
-    this.parts.stats.pausedPublishers--
+    if (!this.isPaused) this.parts.stats.pausedPublishers--
     this.parts.backlog.forget(this)
+  }
+
+  /** Its answer is due in its turn, and no kept record brings it about. */
+  private turnedAway(stream: string): void {
+    this.parts.flushSoon()
+    if (this.version >= 5 || this.slowed) return
+    if (!this.isPaused) this.parts.stats.pausedPublishers++
+    this.slowed = true
+    this.parts.slowDown.hold(this, stream)
+    this.connection.updateReading()
   }
 
   private get isOverBound(): boolean {
     return (
       this.inflightRecords >= INFLIGHT_RECORDS_MAX ||
+      this.unacknowledged >= INFLIGHT_RECORDS_MAX ||
       this.inflightBytes >= INFLIGHT_BYTES_MAX ||
       this.parts.backlog.isFull
     )
@@ -243,8 +294,8 @@ export class Publisher implements AppendWaiter {
 
   private count(record: LogRecord): void {
     this.inflightRecords++
-    this.inflightBytes += record.sizeBytes
-    this.parts.backlog.add(record.sizeBytes)
+    this.inflightBytes += record.sizeBytes + MESSAGE_COST_BYTES
+    this.parts.backlog.add(record.sizeBytes + MESSAGE_COST_BYTES)
   }
 
   private expectAck(first: number, packetId: number): Unacknowledged {
@@ -252,6 +303,7 @@ export class Publisher implements AppendWaiter {
     if (this.last === undefined) this.first = unacknowledged
     else this.last.next = unacknowledged
     this.last = unacknowledged
+    this.unacknowledged++
     return unacknowledged
   }
 
@@ -263,13 +315,30 @@ export class Publisher implements AppendWaiter {
   /** Sends the acks whose turn it is (P2). */
   private acknowledge(): void {
     let next = this.first
-    while (next !== undefined && next.outcome === 'kept') {
-      if (next.reason === 0) this.connection.output.ack(next.first, next.packetId)
-      else this.connection.output.bytes(longAck(next.first, next.packetId, next.reason))
-      this.parts.stats.acknowledged++
-      next = next.next
+    while (next !== undefined && (next.outcome === 'kept' || next.outcome === 'full')) {
+      if (next.outcome === 'full') this.answerFull(next)
+      else this.answerKept(next)
+      if (next.released) this.pubrel(next.packetId)
+      this.unacknowledged--
+      const left: Unacknowledged = next
+      next = left.next
+      // A QoS 2 message is remembered until its PUBREL: it must not hold on to all that came after.
+      left.next = undefined
     }
     this.first = next
     if (next === undefined) this.last = undefined
+  }
+
+  private answerKept({ first, packetId, reason }: Unacknowledged): void {
+    if (reason === 0) this.connection.output.ack(first, packetId)
+    else this.connection.output.bytes(longAck(first, packetId, reason))
+    this.parts.stats.acknowledged++
+  }
+
+  /** Sent again, the message is a new one, also with QoS 2: a refusal ends its handshake. */
+  private answerFull({ first, packetId }: Unacknowledged): void {
+    if (first === PUBREC_FIRST) this.received?.delete(packetId)
+    if (this.version < 5) return
+    this.connection.output.bytes(longAck(first, packetId, Reason.quotaExceeded))
   }
 }

@@ -19,7 +19,8 @@ export type FrameSink = (
 export type FrameFault = 'malformed' | 'too-large'
 
 export class FrameReader {
-  private readonly packetBytesMax: number
+  /** A packet over this is refused; may be raised later. */
+  packetBytesMax: number
   private held: Buffer | undefined
   private heldEnd = 0
 

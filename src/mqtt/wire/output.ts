@@ -66,6 +66,12 @@ export class Output {
 
   /** Makes room for `size` bytes in `chunk` and returns where they go. */
   reserve(size: number): number {
+    // What was collected before goes out before [MQTT-4.6.0-2].
+    if (this.acks.length > 0) this.packAcks()
+    return this.room(size)
+  }
+
+  private room(size: number): number {
     if (this.chunk === undefined || this.length + size > this.chunk.length) {
       this.writeChunk()
       this.chunk = size > CHUNK_BYTES ? Buffer.allocUnsafeSlow(size) : (pool.pop() ?? newChunk())
@@ -74,14 +80,33 @@ export class Output {
     return this.length
   }
 
-  /** Sends what was collected. */
+  /** Sends what was collected; acks that are still numbers came behind what is in the chunk. */
   flush(): void {
     this.isDirty = false
-    const both = this.acks.length > 0 && this.length > 0
-    if (both) this.socket.cork()
+    if (this.chunk !== undefined && this.acks.length > 0) this.packAcks()
     if (this.acks.length > 0) this.writeAcks()
     this.writeChunk()
-    if (both) this.socket.uncork()
+  }
+
+  /** Moves the acks into the chunk, behind what is there. */
+  private packAcks(): void {
+    const size = this.acks.length * 4
+    const at = this.room(size)
+    this.pack(this.chunk as Buffer, at)
+    this.length = at + size
+  }
+
+  /** Writes the acks at `at` and forgets them. */
+  private pack(target: Buffer, start: number): void {
+    let at = start
+    for (const ack of this.acks) {
+      target[at] = ack >> 16
+      target[at + 1] = 2
+      target[at + 2] = (ack >> 8) & 255
+      target[at + 3] = ack & 255
+      at += 4
+    }
+    this.acks.length = 0
   }
 
   private markDirty(): void {
@@ -91,17 +116,8 @@ export class Output {
   }
 
   private writeAcks(): void {
-    const acks = this.acks
-    const bytes = Buffer.allocUnsafe(acks.length * 4)
-    let at = 0
-    for (const ack of acks) {
-      bytes[at] = ack >> 16
-      bytes[at + 1] = 2
-      bytes[at + 2] = (ack >> 8) & 255
-      bytes[at + 3] = ack & 255
-      at += 4
-    }
-    acks.length = 0
+    const bytes = Buffer.allocUnsafe(this.acks.length * 4)
+    this.pack(bytes, 0)
     if (this.socket.destroyed) return
     this.stats.sentBytes += bytes.length
     this.socket.write(bytes)

@@ -31,7 +31,13 @@ export const Reason = {
   packetIdentifierNotFound: 0x92,
   packetTooLarge: 0x95,
   topicAliasInvalid: 0x94,
+  quotaExceeded: 0x97,
   notAuthorized: 0x87,
+  clientIdentifierNotValid: 0x85,
+  noSubscriptionExisted: 0x11,
+  topicFilterInvalid: 0x8f,
+  receiveMaximumExceeded: 0x93,
+  sharedNotSupported: 0x9e,
 } as const
 
 /** Largest remaining length a fixed header can say [MQTT-2.2.3]. */

@@ -5,21 +5,31 @@
  *   child.ts <data dir> <marks> <seed> <first id> <records> <end: close | die>
  */
 import fs from 'node:fs'
-import { setImmediate as turn } from 'node:timers/promises'
+import path from 'node:path'
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { systemClock } from '../../../src/base/clock.ts'
 import { SeededRandom } from '../../../src/base/random.ts'
 import type { EventLog } from '../../../src/log/log.ts'
 import { openLog } from '../../../src/log/open.ts'
 import { BOUNDS, Load, propertiesOf, STREAMS } from './load.ts'
 
-const BURST_RECORDS_MAX = 40
-/** Records that wait, at most: like a publisher's window, it lets acknowledgements come in between. */
+const BURST_RECORDS_MAX = 30
+/** Records that wait, at most: like a publisher's window, it lets answers come in between. */
 const WINDOW_RECORDS = 80
+/** Three of four runs let the keeper start and keep up; without that it works only at the end. */
+const PAUSE_MS = 50
+const KEEPER_WAIT_MS = 5000
+/** By then a segment is half full somewhere, and the keeper is asked for the next one. */
+const RECORDS_BEFORE_WAIT = 150
 
 const [dataDir = '', marks = '', seedText, firstText, countText, end] = process.argv.slice(2)
 const random = new SeededRandom(Number(seedText) + Number(firstText))
 const load = new Load(Number(seedText))
 const descriptor = fs.openSync(marks, 'a')
+
+function keeperHasWorked(): boolean {
+  return STREAMS.some(({ name }) => fs.existsSync(path.join(dataDir, 'streams', name, 'next.db')))
+}
 
 function mark(line: string): void {
   fs.writeSync(descriptor, `${line}\n`)
@@ -30,6 +40,8 @@ mark(`boot ${log.boot}`)
 let id = Number(firstText)
 const endId = id + Number(countText)
 let waiting = 0
+let keeperWaits = random.oneIn(4) ? 0 : KEEPER_WAIT_MS
+const paced = keeperWaits > 0
 while (id < endId) {
   const burst = random.below(BURST_RECORDS_MAX)
   for (let i = 0; i < burst && id < endId; i++) append(log, id++)
@@ -37,6 +49,11 @@ while (id < endId) {
   const goOnAt = random.below(WINDOW_RECORDS)
   do await turn()
   while (waiting > goOnAt)
+  if (paced && random.oneIn(3)) await pause(random.below(PAUSE_MS))
+  if (id - Number(firstText) > RECORDS_BEFORE_WAIT) {
+    for (; keeperWaits > 0 && !keeperHasWorked(); keeperWaits--) await pause(1)
+    keeperWaits = 0
+  }
 }
 if (end === 'die') mark('die')
 await log.close()

@@ -36,6 +36,22 @@ const kinds = [
   'mark',
 ] as const
 
+/** A note as the recorder writes it, with one byte string. */
+export function encodeNote(
+  kind: (typeof kinds)[number],
+  inode: number,
+  number: number,
+  bytes: Buffer = Buffer.alloc(0),
+): Buffer {
+  const head = Buffer.alloc(HEAD_BYTES)
+  head.writeUInt32LE(MAGIC, 0)
+  head.writeUInt32LE(kinds.indexOf(kind), 4)
+  head.writeBigUInt64LE(BigInt(inode), 8)
+  head.writeBigUInt64LE(BigInt(number), 16)
+  head.writeUInt32LE(bytes.length, 24)
+  return Buffer.concat([head, bytes])
+}
+
 /** Throws when the journal is not whole: then its figures would prove nothing. */
 export function parseJournal(journal: Buffer): Operation[] {
   const operations: Operation[] = []

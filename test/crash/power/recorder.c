@@ -11,8 +11,8 @@
  * Invariants:
  * R1. One lock is held around each operation and its note, so the notes stand in the order in which
  *     the kernel did the work. Only fsync runs outside of it: it takes long and others go on.
- * R2. A note of a sync says how long the journal was when the sync began: what was noted before that
- *     is on the disk, what came while it ran may not be.
+ * R2. A note of a sync says how long the journal was when the sync began: what was noted before
+ *     that is on the disk, what came while it ran may not be.
  * R3. A file is known by its inode number from the note of its creation on; a number that comes
  *     again belongs to the file created last, because an inode lives as long as it is open.
  *

@@ -15,16 +15,17 @@ function script(failure: string): string {
     const protocol = createAedesProtocol({ packetBytesMax: 1000, connectTimeoutMs: 5000 })
     await protocol.start()
     const uncaught = (thrown) => {
-      console.log(thrown.message, protocol.culprit() === victim ? 'victim' : protocol.culprit())
+      console.log(thrown.message, protocol.culprit() === victim ? 'victim' : 'nobody')
       process.exit()
     }
     process.on('unhandledRejection', uncaught)
     process.on('uncaughtException', uncaught)
-    const silent = { send() {}, subscribed() {}, unsubscribed() {}, will() {}, ended() {} }
+    const silent = { send() {}, will() {}, ended() {}, fail() {} }
     protocol.open({ ...silent, ready() {} })
-    const victim = protocol.open({ ...silent, ready() { ${failure} } })
+    const victim = { ...silent, ready() { ${failure} } }
+    const session = protocol.open(victim)
     const connect = { cmd: 'connect', clientId: 'v', protocolVersion: 4, clean: true, keepalive: 0 }
-    victim.packet(mqtt.generate(connect))
+    session.packet(mqtt.generate(connect))
   `
 }
 

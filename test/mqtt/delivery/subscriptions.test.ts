@@ -64,6 +64,17 @@ describe('SubscriptionTree', () => {
     expect(tree.match('a')[0]).toMatchObject({ qos: 2, ownQos: 1 })
   })
 
+  it('joins any number of overlapping subscriptions', () => {
+    const tree = new SubscriptionTree<string>()
+    const levels = 17
+    for (let mask = 0; mask < 2 ** levels; mask++) {
+      const filter = Array.from({ length: levels }, (_, i) => ((mask >> i) & 1 ? '+' : 'a'))
+      tree.add('s', subscription(filter.join('/'), 1))
+    }
+    const topic = Array(levels).fill('a').join('/')
+    expect(tree.match(topic)).toEqual([expect.objectContaining({ qos: 1, ownQos: 1 })])
+  })
+
   it('replaces a subscription with the same filter', () => {
     const tree = new SubscriptionTree<string>()
     expect(tree.add('s', subscription('a', 2))).toBe(true)

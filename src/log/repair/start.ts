@@ -1,0 +1,201 @@
+/**
+ * G5, at a start: goes over the data directory before anything of it is open, and leaves nothing
+ * behind that the writer or the state could stumble over.
+ *
+ * What is looked at is what a start touches: `state.db`, the last segment of each stream, and those
+ * whose seal is not finished. A log of any size is ready within seconds; damage in older segments
+ * is found when they are read (see repairs.ts), or by `sluice verify-log`.
+ *
+ * Where the end of a stream is in doubt, positions must not be given out twice. How each doubt is
+ * settled:
+ *   - the last segment is damaged: bytes at its end may be missing, nobody knows how many. What was
+ *     there was less than a whole segment, so the stream goes on that many records later (2.8
+ *     million for 64 MiB; 2^53 positions last), offsets likewise, and the epoch rises as well;
+ *   - its WAL holds commits behind damaged bytes (wal.ts): SQLite would drop those silently. They
+ *     are salvaged from the frames, what is missing between becomes a hole, and the end is in doubt
+ *     as above;
+ *   - its WAL is missing after an unclean stop (running-mark.ts): the same;
+ *   - the last segment is sealed: the one behind it, which was made before the seal, is missing. A
+ *     hole of a whole segment's records stands for it;
+ *   - the last segment has no rows, and the one before ends earlier than its name says: the name is
+ *     the proof that everything in between was given out. It becomes a hole.
+ * What nothing on disk can tell: a bit that flips in the very last transaction of a WAL looks like
+ * the torn end of a power cut, which was never acknowledged; a WAL that is cut off at the end of a
+ * transaction looks like a shorter one. Then the stream ends earlier, without a gap.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import { firstPositionOf, segmentFileName, streamFolder } from '../segment.ts'
+import { STATE_FILE } from '../state/state-file.ts'
+import { segmentNames } from '../writer/recovery.ts'
+import { isUnsealed, NEXT_FILE, PREPARE_FILE, ROLL_FILE } from '../writer/segment-file.ts'
+import { type Checked, checkSegment } from './check-segment.ts'
+import { type RepairNote, readNotes } from './notes.ts'
+import { dropSalvage, finishSwap, repairSegment } from './repair-segment.ts'
+import { checkState, setStateAside } from './repair-state.ts'
+import { readNumbers, wasRunning } from './running-mark.ts'
+import { recordsMax } from './surroundings.ts'
+import { readWal } from './wal.ts'
+
+export interface StartOptions {
+  readonly dataDir: string
+  readonly streams: readonly { readonly name: string; readonly partitions: number }[]
+  readonly segmentBytes: number
+}
+
+/** What a start found and did, for its line in the log book. */
+export interface StartFindings {
+  readonly wasUnclean: boolean
+  readonly segments: number
+  /** Working files of segments in the making; the writer's recovery deletes them. */
+  readonly unfinished: number
+  /** Full segments whose seal goes on now. */
+  readonly unsealed: number
+  /** Frames that were still in the WAL of active segments. */
+  readonly walFrames: number
+  /** Repairs of this start. */
+  readonly repaired: readonly RepairNote[]
+  /** Name of a damaged `state.db` in the quarantine, or 'missing'. */
+  readonly stateLost: string | undefined
+  readonly bootMin: number
+  readonly epochMin: number
+}
+
+/**
+ * Repairs what a start needs. Throws `format-unknown` for files of a newer version, and the storage
+ * error when the disk does not let itself be written.
+ */
+export function repairAtStart(options: StartOptions): StartFindings {
+  const { dataDir, streams } = options
+  for (const note of readNotes(dataDir)) if (note.state === 'swapping') finishSwap(dataDir, note)
+  const wasUnclean = wasRunning(dataDir)
+  const total = { segments: 0, unfinished: 0, unsealed: 0, walFrames: 0, lastBoot: 0 }
+  const repaired: RepairNote[] = []
+  for (const stream of streams) {
+    const one = new StreamStart(options, stream, wasUnclean)
+    one.repair()
+    repaired.push(...one.repaired)
+    total.segments += one.segments
+    total.unfinished += one.unfinished
+    total.unsealed += one.unsealed
+    total.walFrames += one.walFrames
+    total.lastBoot = Math.max(total.lastBoot, one.lastBoot)
+  }
+  const stateLost = repairState(dataDir, total.segments > 0)
+  const numbers = readNumbers(dataDir)
+  return {
+    wasUnclean,
+    segments: total.segments,
+    unfinished: total.unfinished,
+    unsealed: total.unsealed,
+    walFrames: total.walFrames,
+    repaired,
+    stateLost,
+    bootMin: Math.max(total.lastBoot, numbers.boot) + 1,
+    epochMin: stateLost === undefined ? numbers.epoch : Math.max(1, numbers.epoch) + 1,
+  }
+}
+
+/** Sets a damaged `state.db` aside. A missing one is lost, too, when there are records. */
+function repairState(dataDir: string, hasSegments: boolean): string | undefined {
+  if (checkState(dataDir) !== undefined) return setStateAside(dataDir)
+  const isMissing = !fs.existsSync(path.join(dataDir, STATE_FILE))
+  return isMissing && hasSegments ? 'missing' : undefined
+}
+
+class StreamStart {
+  readonly repaired: RepairNote[] = []
+  segments = 0
+  unfinished = 0
+  unsealed = 0
+  walFrames = 0
+  lastBoot = 0
+  private readonly options: StartOptions
+  private readonly stream: { readonly name: string; readonly partitions: number }
+  private readonly folder: string
+  private readonly wasUnclean: boolean
+
+  constructor(
+    options: StartOptions,
+    stream: { readonly name: string; readonly partitions: number },
+    wasUnclean: boolean,
+  ) {
+    this.options = options
+    this.stream = stream
+    this.folder = streamFolder(options.dataDir, stream.name)
+    this.wasUnclean = wasUnclean
+  }
+
+  repair(): void {
+    dropSalvage(this.folder)
+    for (const name of [NEXT_FILE, PREPARE_FILE, ROLL_FILE]) {
+      if (fs.existsSync(path.join(this.folder, name))) this.unfinished++
+    }
+    const names = segmentNames(this.folder)
+    this.segments = names.length
+    const last = names.at(-1)
+    if (last === undefined) return
+    // From the end on: each repair asks the neighbours for what they know.
+    this.repairLast(last, names.at(-2))
+    for (const name of names.slice(0, -1).toReversed()) {
+      if (!isUnsealed(this.folder, name)) break
+      this.unsealed++
+      const next = names[names.indexOf(name) + 1]
+      this.repairBefore(name, firstPositionOf(next ?? '') ?? 0)
+    }
+  }
+
+  private repairLast(last: string, before: string | undefined): void {
+    const first = firstPositionOf(last) ?? 0
+    this.walFrames += readWal(this.fileOf(`${last}-wal`)).frames
+    const checked = this.check(last)
+    if (checked.kind === 'damaged') {
+      this.fix(last, checked.why)
+      return
+    }
+    const { isEmpty, isSealed, isSalvaged, end, lastBoot } = checked.facts
+    this.lastBoot = lastBoot
+    if (isEmpty) {
+      if (before !== undefined) this.repairBefore(before, first)
+      else if (first > 0) this.fix(segmentFileName(0), 'every segment before this one is missing')
+    } else if (isSealed) {
+      if (!isSalvaged) this.fix(segmentFileName(end), 'the segment that was appended to is missing')
+    } else if (this.wasUnclean && this.isWithoutWal(last)) {
+      this.fix(last, 'its WAL is missing after an unclean stop')
+    }
+  }
+
+  /** A segment that must end where the next one begins. */
+  private repairBefore(name: string, nextFirst: number): void {
+    const checked = this.check(name)
+    if (checked.kind === 'damaged') {
+      this.fix(name, checked.why)
+      return
+    }
+    const { end, isSealed, lastBoot } = checked.facts
+    this.lastBoot = Math.max(this.lastBoot, lastBoot)
+    if (end >= nextFirst) return
+    const why = `it ends at ${end}, and the next one begins at ${nextFirst}`
+    if (isSealed) this.fix(segmentFileName(end), 'a segment is missing here')
+    else this.fix(name, why)
+  }
+
+  private check(name: string): Checked {
+    return checkSegment(this.fileOf(name), this.stream.name, firstPositionOf(name) ?? 0)
+  }
+
+  private fix(file: string, why: string): void {
+    const { dataDir, segmentBytes } = this.options
+    const { name: stream, partitions } = this.stream
+    const slack = recordsMax(segmentBytes)
+    this.repaired.push(repairSegment(dataDir, { stream, file, why, partitions }, slack))
+  }
+
+  private isWithoutWal(name: string): boolean {
+    return !fs.existsSync(this.fileOf(`${name}-wal`))
+  }
+
+  private fileOf(name: string): string {
+    return path.join(this.folder, name)
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * SUBSCRIBE and UNSUBSCRIBE [MQTT-3.8] [MQTT-3.10] and their answers. Ours, because the protocol
+ * library joins equal filters and sorts ones that look like numbers, so that the codes of its SUBACK
+ * do not stand in the order of the filters [MQTT-3.9.3-1].
+ */
+import type { QoS } from '../../log/log.ts'
+import { filterFault } from '../../log/topics.ts'
+import type { Subscription } from '../delivery/subscriptions.ts'
+import { BodyReader } from './body-reader.ts'
+import { PacketType, Reason, varintBytes, writeVarint } from './packets.ts'
+import { Property, type PropertyBlock, readProperties } from './property-block.ts'
+import { type PacketFault, topicLimitFault } from './publish.ts'
+
+const SUBSCRIBE_PROPERTIES: ReadonlySet<number> = new Set([
+  Property.subscriptionIdentifier,
+  Property.userProperty,
+])
+const UNSUBSCRIBE_PROPERTIES: ReadonlySet<number> = new Set([Property.userProperty])
+const DISCONNECT_PROPERTIES: ReadonlySet<number> = new Set([
+  Property.sessionExpiry,
+  Property.reasonString,
+  Property.userProperty,
+])
+
+/** A filter that is asked for, or the code with which it is refused. */
+export type Asked =
+  | { readonly kind: 'subscription'; readonly subscription: Subscription }
+  | { readonly kind: 'refused'; readonly reason: number }
+
+export interface SubscribePacket {
+  readonly packetId: number
+  readonly asked: readonly Asked[]
+}
+
+export interface UnsubscribePacket {
+  readonly packetId: number
+  readonly filters: readonly string[]
+}
+
+function fault(reason: number, sentence: string): PacketFault {
+  return { reason, sentence, fatal: true }
+}
+
+export function isFault(packet: object): packet is PacketFault {
+  return 'sentence' in packet
+}
+
+/** Reads a SUBSCRIBE; a fault ends the connection. */
+export function readSubscribe(
+  bytes: Buffer,
+  bodyAt: number,
+  end: number,
+  version: number,
+): SubscribePacket | PacketFault {
+  const body = new BodyReader(bytes, bodyAt, end)
+  const head = readHead(body, version, SUBSCRIBE_PROPERTIES)
+  if (isFault(head)) return head
+  const id = head.properties.get(Property.subscriptionIdentifier)
+  const asked: Asked[] = []
+  while (!body.isAtEnd && !body.isBroken) {
+    const filter = body.string()
+    const options = body.byte()
+    if (body.isBroken) break
+    const wrong = filterFault(filter) ?? optionsFault(options, version)
+    if (wrong !== undefined) return fault(Reason.malformedPacket, `a topic filter ${wrong}`)
+    asked.push(askedFor(filter, options, id, version))
+  }
+  if (body.isBroken) return fault(Reason.malformedPacket, 'SUBSCRIBE is cut short')
+  if (asked.length === 0) return fault(Reason.protocolError, 'SUBSCRIBE has no filter') // [MQTT-3.8.3-2]
+  return { packetId: head.packetId, asked }
+}
+
+/** Reads an UNSUBSCRIBE; a fault ends the connection. */
+export function readUnsubscribe(
+  bytes: Buffer,
+  bodyAt: number,
+  end: number,
+  version: number,
+): UnsubscribePacket | PacketFault {
+  const body = new BodyReader(bytes, bodyAt, end)
+  const head = readHead(body, version, UNSUBSCRIBE_PROPERTIES)
+  if (isFault(head)) return head
+  const filters: string[] = []
+  while (!body.isAtEnd && !body.isBroken) {
+    const filter = body.string()
+    const wrong = body.isBroken ? undefined : filterFault(filter)
+    if (wrong !== undefined) return fault(Reason.malformedPacket, `a topic filter ${wrong}`)
+    filters.push(filter)
+  }
+  if (body.isBroken) return fault(Reason.malformedPacket, 'UNSUBSCRIBE is cut short')
+  if (filters.length === 0) return fault(Reason.protocolError, 'UNSUBSCRIBE has no filter')
+  return { packetId: head.packetId, filters }
+}
+
+/** Why a DISCONNECT is malformed [MQTT-3.14.1-1]; undefined when it is not. */
+export function disconnectFault(
+  bytes: Buffer,
+  bodyAt: number,
+  end: number,
+  version: number,
+): PacketFault | undefined {
+  if (bodyAt === end) return undefined
+  if (version < 5) return fault(Reason.malformedPacket, 'DISCONNECT has a body')
+  const body = new BodyReader(bytes, bodyAt, end)
+  body.byte()
+  if (!body.isAtEnd) {
+    const properties = readProperties(body.block(), DISCONNECT_PROPERTIES)
+    if (properties.kind === 'invalid') return fault(properties.reason, properties.sentence)
+  }
+  const whole = !body.isBroken && body.isAtEnd
+  return whole ? undefined : fault(Reason.malformedPacket, 'DISCONNECT is malformed')
+}
+
+/** SUBACK or UNSUBACK with a code for each filter, in their order [MQTT-3.8.4-6]. */
+export function filtersAck(
+  type: number,
+  packetId: number,
+  codes: readonly number[],
+  version: number,
+): Uint8Array {
+  // UNSUBACK of MQTT 3.1.1 has no codes [MQTT-3.11].
+  const said = version < 5 && type === PacketType.unsuback ? [] : codes
+  const length = 2 + (version === 5 ? 1 : 0) + said.length
+  const packet = new Uint8Array(1 + varintBytes(length) + length)
+  packet[0] = type << 4
+  let at = writeVarint(packet, length, 1)
+  packet[at++] = packetId >> 8
+  packet[at++] = packetId & 255
+  if (version === 5) packet[at++] = 0
+  packet.set(said, at)
+  return packet
+}
+
+interface Head {
+  readonly packetId: number
+  readonly properties: ReadonlyMap<number, number>
+}
+
+const NO_PROPERTIES: PropertyBlock = { kind: 'valid', numbers: new Map() }
+
+function readHead(
+  body: BodyReader,
+  version: number,
+  allowed: ReadonlySet<number>,
+): Head | PacketFault {
+  const packetId = body.uint16()
+  const properties = version === 5 ? readProperties(body.block(), allowed) : NO_PROPERTIES
+  if (body.isBroken) return fault(Reason.malformedPacket, 'the packet is cut short')
+  if (packetId === 0) return fault(Reason.protocolError, 'the packet identifier is 0')
+  if (properties.kind === 'invalid') return fault(properties.reason, properties.sentence)
+  return { packetId, properties: properties.numbers }
+}
+
+/** [MQTT-3.8.3-4] [MQTT5 3.8.3.1]; options of MQTT 3.1.1 are the QoS alone. */
+function optionsFault(options: number, version: number): string | undefined {
+  if ((options & 3) === 3) return 'has QoS 3'
+  if (version < 5) return options > 2 ? 'has reserved bits set' : undefined
+  if ((options & 0xc0) !== 0) return 'has reserved bits set'
+  return ((options >> 4) & 3) === 3 ? 'has retain handling 3' : undefined
+}
+
+function askedFor(filter: string, options: number, id: number | undefined, version: number): Asked {
+  if (filter.startsWith('$share/')) {
+    return { kind: 'refused', reason: version < 5 ? 0x80 : Reason.sharedNotSupported }
+  }
+  if (topicLimitFault(filter) !== undefined) {
+    return { kind: 'refused', reason: version < 5 ? 0x80 : Reason.topicFilterInvalid }
+  }
+  const qos = (options & 3) as QoS
+  const noLocal = version === 5 && (options & 4) !== 0
+  const retainAsPublished = version === 5 && (options & 8) !== 0
+  return { kind: 'subscription', subscription: { filter, qos, noLocal, retainAsPublished, id } }
+}
