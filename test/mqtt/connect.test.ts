@@ -1,21 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { eventually, frontEnd } from '../support/front-end.ts'
-
-const string = (bytes: Buffer | string) => {
-  const data = Buffer.from(bytes)
-  return Buffer.concat([Buffer.from([data.length >> 8, data.length & 255]), data])
-}
-
-function packet(first: number, ...parts: (Buffer | number[])[]): Buffer {
-  const body = Buffer.concat(parts.map((part) => Buffer.from(part)))
-  const length: number[] = []
-  let rest = body.length
-  do {
-    length.push((rest & 127) | (rest > 127 ? 128 : 0))
-    rest >>>= 7
-  } while (rest > 0)
-  return Buffer.concat([Buffer.from([first, ...length]), body])
-}
+import { packet, string } from '../support/wire.ts'
 
 /** A CONNECT made byte by byte. */
 function connect(

@@ -2,23 +2,7 @@ import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventually, type Fixture, frontEnd } from '../support/front-end.ts'
 import type { RawClient } from '../support/raw-client.ts'
-
-const string = (text: string | Buffer) => {
-  const bytes = Buffer.from(text)
-  return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 255]), bytes])
-}
-
-/** A control packet with any body. */
-function packet(first: number, ...parts: (Buffer | number[])[]): Buffer {
-  const body = Buffer.concat(parts.map((part) => Buffer.from(part)))
-  const length: number[] = []
-  let rest = body.length
-  do {
-    length.push((rest & 127) | (rest > 127 ? 128 : 0))
-    rest >>>= 7
-  } while (rest > 0)
-  return Buffer.concat([Buffer.from([first, ...length]), body])
-}
+import { packet, string } from '../support/wire.ts'
 
 const connectBody = (version: number, properties: number[] = [0], id = 'x', flags = 2) =>
   packet(0x10, string('MQTT'), [version, flags, 0, 0], version === 5 ? properties : [], string(id))
