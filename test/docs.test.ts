@@ -89,6 +89,7 @@ it('lists every metric for operators, and none that is not there', async () => {
   const metrics = createMetrics({
     log: new MemoryLog([stream('a')], clock),
     stats: emptyStats(),
+    retention: { removed: new Map(), space: undefined },
     clock,
     logger: collectingLogger(),
     version: '1',

@@ -70,6 +70,28 @@ describe('the gateway', () => {
     await log.close()
   })
 
+  it('deletes what a stream keeps beyond its size, and shows it', async () => {
+    const config = newConfig()
+    const streams = config.streams.map((stream) => ({
+      ...stream,
+      retention: { sizeBytes: 1, onLag: 'gap' as const },
+    }))
+    const gateway = await start({ ...config, streams })
+    const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.mqtt[0]?.port}`)
+    onTestFinished(() => client.endAsync(true))
+    // It looks after each segment's worth of commits.
+    const payload = Buffer.alloc(2048)
+    const first = async () => {
+      for (let i = 0; i < 16; i++) await client.publishAsync('a', payload, { qos: 1 })
+      return (await gateway.log.bounds('default')).first
+    }
+    await expect.poll(first, { timeout: 20_000 }).toBeGreaterThan(0)
+    const metrics = await (await get(gateway, '/metrics')).text()
+    const name = 'sluice_retention_removed_segments_total'
+    expect(metrics).toMatch(new RegExp(`^${name}{stream="default",reason="size"} [1-9]`, 'm'))
+    expect(metrics).toMatch(/^sluice_disk_free_bytes [1-9]/m)
+  })
+
   it('keeps what it acknowledged, over a restart', async () => {
     const config = newConfig()
     const first = await start(config)

@@ -25,7 +25,7 @@ export async function verifyLogCommand(
   if (dataDir === undefined) return 1
   if (options.repair === true && isRunning(dataDir)) {
     context.output.err(
-      `sluice: a gateway runs on ${dataDir}: stop it before a repair; without --repair this only looks\n`,
+      `sluice: a gateway runs on ${dataDir}: stop it before a repair, or look without --repair\n`,
     )
     return 1
   }

@@ -64,10 +64,29 @@ function lock(dataDir: string): DataDirLock {
   return { release: () => void db.close() }
 }
 
+/**
+ * Makes a folder and everything above it, durably. A folder that is there already is synced as well:
+ * the start that made it may have ended before its sync, and a power loss would take the folder and
+ * all that was acknowledged in it.
+ */
 function makeFolder(folder: string): void {
-  if (fs.existsSync(folder) && fs.statSync(folder).isDirectory()) return
-  fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-  syncFolder(path.dirname(folder))
+  const whole = path.resolve(folder)
+  const made = fs.mkdirSync(whole, { recursive: true, mode: 0o700 })
+  const top = made === undefined ? whole : made
+  for (let below = whole; ; below = path.dirname(below)) {
+    syncParent(below, made !== undefined)
+    if (below === top) return
+  }
+}
+
+function syncParent(folder: string, isNew: boolean): void {
+  try {
+    syncFolder(path.dirname(folder))
+  } catch (cause) {
+    // A data directory can be given to us below a folder that we may not open; then it was made,
+    // and synced, by somebody else.
+    if (isNew || !['EACCES', 'EPERM'].includes(codeOf(cause) ?? '')) throw cause
+  }
 }
 
 function usable<T>(dataDir: string, work: () => T): T {

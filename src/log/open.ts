@@ -8,7 +8,6 @@ import { markRunning, unmarkRunning, writeNumbers } from './repair/running-mark.
 import { hasRepairs, repairSentence, startSentence } from './repair/sentences.ts'
 import { repairAtStart, type StartFindings } from './repair/start.ts'
 import type { Segments } from './retention/segments.ts'
-import { streamFolder } from './segment.ts'
 import { SqliteLog } from './sqlite-log.ts'
 import { openState, type StateStore } from './state/store.ts'
 import { WriterThread } from './threads.ts'
@@ -77,7 +76,7 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
     const found = await writer.open()
     markRunning(
       dataDir,
-      streams.map(({ name }) => streamFolder(dataDir, name)),
+      streams.map(({ name }) => name),
     )
     tellStart(start, state, options.logger)
     return new SqliteLog({

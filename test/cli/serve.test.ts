@@ -53,7 +53,10 @@ describe('sluice serve', () => {
   it('logs as JSON lines where no terminal is, and for people when told so', async () => {
     const json = (await given()).output()
     const lines = json.split('\n').filter((line) => line.startsWith('{'))
-    expect(JSON.parse(lines[0] ?? '')).toMatchObject({ msg: 'the gateway is ready', boot: 1 })
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+      msg: 'boot 1, epoch 1; 0 segments; nothing to repair',
+    })
+    expect(JSON.parse(lines[1] ?? '')).toMatchObject({ msg: 'the gateway is ready', boot: 1 })
     const pretty = (await given({ config: '[log]\nformat = "pretty"\n' })).output()
     expect(pretty).toMatch(/INFO.*the gateway is ready/)
   })
@@ -84,7 +87,7 @@ describe('sluice serve', () => {
     const dataDir = path.join(tempDir(), 'data')
     const refused = await runSluice(['serve', '--config', file, '--data', dataDir])
     expect(refused).toMatchObject({ code: 1, stdout: '' })
-    expect(refused.stderr).toMatch(new RegExp(`^sluice: .*127\\.0\\.0\\.1:${port}.*\n`))
+    expect(refused.stderr).toMatch(new RegExp(`^sluice: .*127\\.0\\.0\\.1:${port}.*\n`, 'm'))
     expect(refused.stderr).toMatch(/\nStop the program that holds the port.*\n$/)
     const afterwards = await given({ dataDir })
     expect(afterwards.output()).toContain('is running')

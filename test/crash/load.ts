@@ -4,13 +4,19 @@
  */
 import { RawClient } from '../support/raw-client.ts'
 
-/** One message: which publisher, its how many-eth. */
+/** One message: which publisher, its how many-eth. Padding may follow it. */
 export interface Sent {
   readonly publisher: string
   readonly sequence: number
 }
 
 const WINDOW = 50
+
+/** What a payload says, its padding left out. */
+export function sentIn(payload: Uint8Array): Sent {
+  const text = Buffer.from(payload).toString()
+  return JSON.parse(text.slice(0, text.indexOf('}') + 1)) as Sent
+}
 
 export class NumberedPublisher {
   readonly name: string
@@ -23,11 +29,17 @@ export class NumberedPublisher {
   private inflight = new Map<number, number>()
   private nextId = 0
   private finishing = false
+  private padding = ''
 
   constructor(name: string, topic: string, qos: 1 | 2) {
     this.name = name
     this.topic = topic
     this.qos = qos
+  }
+
+  /** From now on each message has so many bytes more. */
+  pad(paddingBytes: number): void {
+    this.padding = 'x'.repeat(paddingBytes)
   }
 
   /** Publishes as fast as its window lets it, until the connection ends. Sends nothing twice. */
@@ -69,6 +81,7 @@ export class NumberedPublisher {
     const sequence = ++this.sent
     this.inflight.set(this.nextId, sequence)
     const message: Sent = { publisher: this.name, sequence }
-    client.publish(this.topic, JSON.stringify(message), { qos: this.qos, messageId: this.nextId })
+    const payload = JSON.stringify(message) + this.padding
+    client.publish(this.topic, payload, { qos: this.qos, messageId: this.nextId })
   }
 }

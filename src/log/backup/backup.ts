@@ -17,6 +17,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, messageOf, SluiceError } from '../../base/errors.ts'
+import { failPoint } from '../../base/fail-point.ts'
 import { listStreams } from '../reader/segments.ts'
 import { streamFolder } from '../segment.ts'
 import { syncFolder } from '../writer/segment-file.ts'
@@ -75,7 +76,9 @@ export async function backup(options: BackupOptions): Promise<BackupReport> {
         streams,
       }
       syncFolder(target.folder)
+      failPoint('backup:before-manifest')
       writeManifest(target.folder, manifest)
+      failPoint('backup:manifest-written')
       sweep(target.folder, manifest)
       return { manifest, ways }
     } finally {

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { SluiceError } from '../../base/errors.ts'
+import { failPoint } from '../../base/fail-point.ts'
 import { listSegments, type SegmentFile } from '../reader/segments.ts'
 import { syncFolder } from '../writer/segment-file.ts'
 import { type CopiedSegment, type CopyPlace, copySegment } from './segment-copy.ts'
@@ -46,6 +47,7 @@ async function copyListed(
     // A last one that is appended to is taken anew with each try: it has grown.
     if (!isLast || one.way !== 'snapshot') done.set(live.first, one)
     copied.push(one)
+    failPoint('backup:segment-taken')
   }
   return copied
 }

@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3'
 import { codeOf } from '../../base/errors.ts'
+import { failPoint } from '../../base/fail-point.ts'
 import { segmentEnd } from '../writer/recovery.ts'
 
 /**
@@ -12,13 +13,18 @@ import { segmentEnd } from '../writer/recovery.ts'
  */
 export function trySeal(db: Database.Database): boolean {
   try {
+    failPoint('seal:before-end')
     writeEnd(db)
+    failPoint('seal:end-written')
     db.pragma('wal_checkpoint(TRUNCATE)')
+    failPoint('seal:before-mode-switch')
     // Leaving WAL mode rewrites two bytes of the header. MEMORY, because a journal file that a
     // crash leaves behind here would keep read-only readers out; and the bytes lie in one sector
     // of a page that is otherwise unchanged, so that no crash can tear them. All that the file
     // keeps of this is "not WAL": whoever opens it next has the default, DELETE.
-    return db.pragma('journal_mode = MEMORY', { simple: true }) === 'memory'
+    const mode = db.pragma('journal_mode = MEMORY', { simple: true })
+    failPoint('seal:mode-switched')
+    return mode === 'memory'
   } catch (thrown) {
     if (codeOf(thrown)?.startsWith('SQLITE_BUSY') === true) return false
     throw thrown

@@ -7,6 +7,7 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import { present } from '../../base/assert.ts'
 import { codeOf, messageOf, SluiceError } from '../../base/errors.ts'
+import { failPoint } from '../../base/fail-point.ts'
 import { asOffset, asPartition, asPosition } from '../record.ts'
 import type { FinishedSegment } from '../retention/segments.ts'
 import { firstPositionOf } from '../segment.ts'
@@ -66,7 +67,9 @@ export class Surveyor {
   remove(file: string): void {
     const names = segmentNames(this.folder)
     if (names.at(-2) === file) syncWal(this.fileOf(present(names.at(-1), 'the active segment')))
+    failPoint('remove:before-unlink')
     removeDatabase(this.fileOf(file))
+    failPoint('remove:unlinked')
     syncFolder(this.folder)
     this.facts.delete(file)
   }
@@ -113,13 +116,15 @@ function readFacts(file: string): Facts {
   try {
     const firsts = db.prepare('SELECT partition, first_offset FROM partition').raw().all()
     const ends = segmentEnd(db)?.offsets
-    const last = db
+    const row = db
       .prepare('SELECT time, boot, monotonic FROM record ORDER BY position DESC LIMIT 1')
       .raw()
       .get() as [number, number, number] | undefined
-    if (ends === undefined || last === undefined) {
-      throw new SluiceError('record-damaged', 'a finished segment has records, this one has none')
+    if (ends === undefined) {
+      throw new SluiceError('record-damaged', 'a finished segment has rows, this one has none')
     }
+    // A repair can leave a segment of nothing but holes: older than anything, it may go first.
+    const last = row ?? [0, 0, 0]
     return {
       lastTimeMs: last[0],
       lastBoot: last[1],

@@ -11,6 +11,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import Database from 'better-sqlite3'
 import { present } from '../../base/assert.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
+import { failPoint } from '../../base/fail-point.ts'
 import { type FoundRepair, repairFound } from '../repair/find.ts'
 import { streamFolder } from '../segment.ts'
 import { segmentNames } from '../writer/recovery.ts'
@@ -93,6 +94,7 @@ function attempt(stream: number, what: string, work: () => void): void {
 /** The rename comes last, so that the writer finds a whole segment or none. */
 function prepare(stream: number): void {
   createSegmentFile(fileOf(stream, PREPARE_FILE), openDatabase)
+  failPoint('prepare:before-rename')
   fs.renameSync(fileOf(stream, PREPARE_FILE), fileOf(stream, NEXT_FILE))
 }
 
@@ -115,6 +117,7 @@ function moveWal(file: string): boolean {
     db.pragma('synchronous = NORMAL')
     let moved = 0
     for (let pass = 0; pass < CHECKPOINT_PASSES_MAX; pass++) {
+      failPoint(pass === 0 ? 'checkpoint:before' : 'checkpoint:between-passes')
       const [{ log, checkpointed }] = db.pragma('wal_checkpoint(PASSIVE)') as [
         { log: number; checkpointed: number },
       ]

@@ -2,8 +2,10 @@
  * Brings the holes of repairs into the ledger of gaps, and then closes their notes. It may be done
  * any number of times: what a gap covers already is not noted again.
  */
-
+import fs from 'node:fs'
+import path from 'node:path'
 import { asPosition } from '../record.ts'
+import { streamFolder } from '../segment.ts'
 import type { Gap, LogState, NewGap } from '../state.ts'
 import { type Hole, holePositions } from './holes.ts'
 import { type RepairNote, readNotes } from './notes.ts'
@@ -13,8 +15,9 @@ import { closeNote } from './repair-segment.ts'
 export type RepairState = Pick<LogState, 'gaps' | 'epoch'> & { raiseEpoch(): Promise<number> }
 
 /**
- * At a start: notes whose gaps never reached the ledger, and all of them when `state.db` was lost.
- * Resolves when the gaps are on disk, and the epoch where positions may have been lost at an end.
+ * At a start: notes whose gaps never reached the ledger, those of segments that are still there (a
+ * ledger that fell back has lost them), and all of them when `state.db` was lost. Resolves when the
+ * gaps are on disk, and the epoch where positions may have been lost at an end.
  */
 export async function noteRepairs(
   dataDir: string,
@@ -22,7 +25,8 @@ export async function noteRepairs(
   stateLost: boolean,
 ): Promise<void> {
   for (const note of readNotes(dataDir)) {
-    if (note.state !== 'noted' || stateLost) await noteRepair(dataDir, state, note)
+    const isThere = fs.existsSync(path.join(streamFolder(dataDir, note.stream), note.file))
+    if (note.state !== 'noted' || stateLost || isThere) await noteRepair(dataDir, state, note)
   }
 }
 

@@ -2,8 +2,8 @@
  * Sets a damaged segment aside and puts a sound one with the same name in its place.
  *
  * Q1. The damaged file is never changed and never deleted: it moves to the quarantine with its WAL.
- * Q2. At each moment the stream's folder holds a segment of that name, the damaged or the sound one:
- *     the damaged file gets its second name (a hard link) first, and the rename replaces it.
+ * Q2. At each moment the stream's folder holds a segment of that name, the damaged or the sound
+ *     one: the damaged file gets its second name (a hard link) first, and the rename replaces it.
  * Q3. The note is durable before the files move, and stays open until its gaps are in the ledger.
  *     A crash in between leaves a note 'swapping' with the salvaged file beside the segment:
  *     `finishSwap` goes on from there, any number of times.

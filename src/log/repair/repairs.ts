@@ -47,7 +47,7 @@ export class Repairs {
         if (!(thrown instanceof SegmentDamaged) || seen.size >= REPAIRS_MAX) throw thrown
         const times = (seen.get(thrown.file) ?? 0) + 1
         seen.set(thrown.file, times)
-        // A second repair of the same file may fill the hole behind it; a third would be one too many.
+        // A second repair of a file may fill the hole behind it; a third would be one too many.
         if (times > 2 || !(await this.repair(index, thrown.file))) throw thrown
       }
     }

@@ -6,8 +6,8 @@
  *     the record that was appended, wherever its bytes were found.
  * R2. So every leaf page is looked at, whatever the b-tree says: of the database file, of the WAL,
  *     and of the frames that SQLite would drop as the torn end of the WAL.
- * R3. Frames that SQLite would drop may also be leftovers: of a transaction that was rolled back, or
- *     cut off by a kill, and whose positions were given out again. So they count only for
+ * R3. Frames that SQLite would drop may also be leftovers: of a transaction that was rolled back,
+ *     or cut off by a kill, and whose positions were given out again. So they count only for
  *     positions behind the last record that was found elsewhere, only if they are not older than
  *     that (by boot, then monotonic time), and of two the younger one.
  * R4. Names are found by their ids; where damage leaves several candidates, the checksum decides.
@@ -44,13 +44,13 @@ export function salvageRecords(
   const names = new Candidates(target)
   const partitions = new Map<number, number>()
   for (const leaf of pages.leaves()) {
-    if (leaf.columns === NAME_COLUMNS) names.addAll(pages, leaf.cells)
-    if (leaf.columns === PARTITION_COLUMNS) addPartitions(partitions, pages, leaf.cells)
+    if (leaf.columns.has(NAME_COLUMNS)) names.addAll(pages, leaf.cells)
+    if (leaf.columns.has(PARTITION_COLUMNS)) addPartitions(partitions, pages, leaf.cells)
   }
   const insert = new Insert(target)
   const known = new Positions(first)
   for (const { cells, columns, isBeyond } of pages.leaves()) {
-    if (columns !== RECORD_COLUMNS || isBeyond) continue
+    if (!columns.has(RECORD_COLUMNS) || isBeyond) continue
     for (const cell of cells) {
       if (cell.rowid < first || cell.rowid >= limit || known.has(cell.rowid)) continue
       const found = verified(pages, cell, names)
@@ -87,7 +87,7 @@ function salvageBeyond(
   limit: number,
 ): void {
   for (const { cells, columns, isBeyond } of pages.leaves()) {
-    if (columns !== RECORD_COLUMNS || !isBeyond) continue
+    if (!columns.has(RECORD_COLUMNS) || !isBeyond) continue
     for (const cell of cells) {
       if (cell.rowid <= before.position || cell.rowid >= limit) continue
       const found = verified(pages, cell, names)
@@ -106,7 +106,9 @@ function addPartitions(
   cells: readonly Cell[],
 ): void {
   for (const cell of cells) {
-    const firstOffset = pages.columns(cell, 0)?.[1]
+    const columns = pages.columns(cell, 0)
+    if (columns?.length !== PARTITION_COLUMNS) continue
+    const firstOffset = columns[1]
     if (typeof firstOffset !== 'number' || !Number.isSafeInteger(firstOffset)) continue
     if (firstOffset < 0 || cell.rowid >= PARTITION_END || partitions.has(cell.rowid)) continue
     partitions.set(cell.rowid, firstOffset)

@@ -11,10 +11,11 @@ import { readWal, type Wal } from './wal.ts'
 /** No row is larger: MQTT packets end at 256 MiB. */
 const ROW_BYTES_MAX = 257 * 1024 * 1024
 
-/** The leaf of some table, with its cells and how many columns its rows have. */
+/** The leaf of some table, with its cells. */
 export interface Leaf {
   readonly cells: readonly Cell[]
-  readonly columns: number
+  /** How many columns its rows have, by a few of them: one that is damaged may say anything. */
+  readonly columns: ReadonlySet<number>
   /** Of a WAL frame that SQLite does not take. */
   readonly isBeyond: boolean
 }
@@ -43,7 +44,7 @@ export class SegmentPages {
     }
   }
 
-  /** Every leaf: of the database, of the commits in the WAL newest first, then of what is beyond. */
+  /** Every leaf: of the database, of the commits in the WAL newest first, then of the rest. */
   *leaves(): Generator<Leaf> {
     for (let page = 1; page <= this.count; page++) {
       const leaf = this.leafOf(this.dbPage(page), page, false)
@@ -81,13 +82,20 @@ export class SegmentPages {
   private leafOf(page: Buffer | undefined, number: number, isBeyond: boolean): Leaf | undefined {
     if (page === undefined) return undefined
     const cells = cellsOf(page, number)
-    // All rows of a leaf belong to one table: the first that can be read says which kind it is.
-    for (const cell of cells) {
-      for (let attempt = 0; attempt < this.attempts; attempt++) {
-        const columns = this.columns(cell, attempt)?.length
-        if (columns !== undefined) return { cells, columns, isBeyond }
-        if (cell.overflowPage === 0) break
-      }
+    const columns = new Set<number>()
+    // All rows of a leaf belong to one table; first, last and middle say which, damaged or not.
+    for (const index of [0, cells.length - 1, cells.length >> 1]) {
+      const cell = cells[index]
+      const count = cell && this.columnCount(cell)
+      if (count !== undefined) columns.add(count)
+    }
+    return columns.size === 0 ? undefined : { cells, columns, isBeyond }
+  }
+
+  private columnCount(cell: Cell): number | undefined {
+    for (let attempt = 0; attempt < this.attempts; attempt++) {
+      const columns = this.columns(cell, attempt)?.length
+      if (columns !== undefined || cell.overflowPage === 0) return columns
     }
     return undefined
   }

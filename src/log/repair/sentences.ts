@@ -38,10 +38,11 @@ export function startSentence(found: StartFindings, boot: number, epoch: number)
     parts.push(
       found.stateLost === 'missing'
         ? 'state.db was missing and is made anew: consumers begin at the earliest record'
-        : `state.db was damaged and is in quarantine/${found.stateLost}: consumers begin at the earliest record`,
+        : `state.db was damaged and is in quarantine/${found.stateLost}: ` +
+            'consumers begin at the earliest record',
     )
   }
-  if (!hasRepairs(found) && found.unfinished + found.unsealed === 0) parts.push('nothing to repair')
+  if (!hasRepairs(found)) parts.push('nothing to repair')
   return parts.join('; ')
 }
 

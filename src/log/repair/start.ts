@@ -21,7 +21,9 @@
  *     the proof that everything in between was given out. It becomes a hole.
  * What nothing on disk can tell: a bit that flips in the very last transaction of a WAL looks like
  * the torn end of a power cut, which was never acknowledged; a WAL that is cut off at the end of a
- * transaction looks like a shorter one. Then the stream ends earlier, without a gap.
+ * transaction looks like a shorter one; and a segment that was begun in the last run and whose WAL
+ * is gone before any of it was moved looks as if nothing had been written to it. Then the stream
+ * ends earlier, without a gap.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -33,7 +35,7 @@ import { type Checked, checkSegment } from './check-segment.ts'
 import { type RepairNote, readNotes } from './notes.ts'
 import { dropSalvage, finishSwap, repairSegment } from './repair-segment.ts'
 import { checkState, setStateAside } from './repair-state.ts'
-import { readNumbers, wasRunning } from './running-mark.ts'
+import { readNumbers, runningSegments } from './running-mark.ts'
 import { recordsMax } from './surroundings.ts'
 import { readWal } from './wal.ts'
 
@@ -68,11 +70,11 @@ export interface StartFindings {
 export function repairAtStart(options: StartOptions): StartFindings {
   const { dataDir, streams } = options
   for (const note of readNotes(dataDir)) if (note.state === 'swapping') finishSwap(dataDir, note)
-  const wasUnclean = wasRunning(dataDir)
+  const running = runningSegments(dataDir)
   const total = { segments: 0, unfinished: 0, unsealed: 0, walFrames: 0, lastBoot: 0 }
   const repaired: RepairNote[] = []
   for (const stream of streams) {
-    const one = new StreamStart(options, stream, wasUnclean)
+    const one = new StreamStart(options, stream, running)
     one.repair()
     repaired.push(...one.repaired)
     total.segments += one.segments
@@ -84,7 +86,7 @@ export function repairAtStart(options: StartOptions): StartFindings {
   const stateLost = repairState(dataDir, total.segments > 0)
   const numbers = readNumbers(dataDir)
   return {
-    wasUnclean,
+    wasUnclean: running !== undefined,
     segments: total.segments,
     unfinished: total.unfinished,
     unsealed: total.unsealed,
@@ -113,17 +115,18 @@ class StreamStart {
   private readonly options: StartOptions
   private readonly stream: { readonly name: string; readonly partitions: number }
   private readonly folder: string
-  private readonly wasUnclean: boolean
+  /** Undefined after a clean stop. */
+  private readonly running: ReadonlySet<string> | undefined
 
   constructor(
     options: StartOptions,
     stream: { readonly name: string; readonly partitions: number },
-    wasUnclean: boolean,
+    running: ReadonlySet<string> | undefined,
   ) {
     this.options = options
     this.stream = stream
     this.folder = streamFolder(options.dataDir, stream.name)
-    this.wasUnclean = wasUnclean
+    this.running = running
   }
 
   repair(): void {
@@ -148,6 +151,8 @@ class StreamStart {
   private repairLast(last: string, before: string | undefined): void {
     const first = firstPositionOf(last) ?? 0
     this.walFrames += readWal(this.fileOf(`${last}-wal`)).frames
+    // Before anything opens the segment: SQLite makes a new WAL with its first look.
+    const hasWal = fs.existsSync(this.fileOf(`${last}-wal`))
     const checked = this.check(last)
     if (checked.kind === 'damaged') {
       this.fix(last, checked.why)
@@ -155,13 +160,13 @@ class StreamStart {
     }
     const { isEmpty, isSealed, isSalvaged, end, lastBoot } = checked.facts
     this.lastBoot = lastBoot
-    if (isEmpty) {
+    if (!isSealed && !hasWal && this.hadWal(last, isEmpty)) {
+      this.fix(last, 'its WAL is missing after an unclean stop')
+    } else if (isEmpty) {
       if (before !== undefined) this.repairBefore(before, first)
       else if (first > 0) this.fix(segmentFileName(0), 'every segment before this one is missing')
-    } else if (isSealed) {
-      if (!isSalvaged) this.fix(segmentFileName(end), 'the segment that was appended to is missing')
-    } else if (this.wasUnclean && this.isWithoutWal(last)) {
-      this.fix(last, 'its WAL is missing after an unclean stop')
+    } else if (isSealed && !isSalvaged) {
+      this.fix(segmentFileName(end), 'the segment that was appended to is missing')
     }
   }
 
@@ -191,8 +196,10 @@ class StreamStart {
     this.repaired.push(repairSegment(dataDir, { stream, file, why, partitions }, slack))
   }
 
-  private isWithoutWal(name: string): boolean {
-    return !fs.existsSync(this.fileOf(`${name}-wal`))
+  /** A segment that is begun while the gateway runs may have no WAL as long as it has no rows. */
+  private hadWal(name: string, isEmpty: boolean): boolean {
+    if (this.running === undefined) return false
+    return !isEmpty || this.running.has(`${this.stream.name}/${name}`)
   }
 
   private fileOf(name: string): string {

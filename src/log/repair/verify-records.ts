@@ -1,4 +1,4 @@
-/** The record by record part of a check: checksums, positions, offsets, holes against the ledger. */
+/** The part of a check that goes record by record: checksums, positions, offsets, holes. */
 import { messageOf } from '../../base/errors.ts'
 import { packPage } from '../reader/page.ts'
 import { SegmentReader } from '../reader/segment-reader.ts'
@@ -18,7 +18,13 @@ interface Offsets {
   readonly missing: number
 }
 
-export type Tell = (file: string, position: number | undefined, what: string) => void
+/** `isInFile`: the file itself is damaged; otherwise it does not fit what stands elsewhere. */
+export type Tell = (
+  file: string,
+  position: number | undefined,
+  what: string,
+  isInFile: boolean,
+) => void
 
 export interface Mark {
   readonly count: number
@@ -55,6 +61,11 @@ export class RecordCheck {
     this.offsets = new Map(mark.offsets)
   }
 
+  /** Positions between two segments that no file has. */
+  skip(positions: number): void {
+    this.missing += positions
+  }
+
   /** Reads [first, end) of a segment; one that is not `whole` as far as it lets itself be read. */
   check(file: string, first: number, end: number, whole: boolean): void {
     const reader = new SegmentReader({ file, first })
@@ -67,7 +78,7 @@ export class RecordCheck {
           if (!isDamage(thrown)) throw thrown
           this.missing++
           faults++
-          if (whole || faults === 1) this.tell(file, from, messageOf(thrown))
+          if (whole || faults === 1) this.tell(file, from, messageOf(thrown), true)
           if (faults === FAULTS_MAX) return
           from++
         }
@@ -109,12 +120,13 @@ export class RecordCheck {
           file,
           position,
           `its offset in partition ${partition} is ${offset}, expected ${expected}`,
+          false,
         )
       }
     }
     this.offsets.set(partition, { next: offset + 1, missing: this.missing })
     if (holePositions(this.gaps, position, position + 1) > 0) {
-      this.tell(file, position, 'the record is there, and the ledger says that it is lost')
+      this.tell(file, position, 'the record is there, and the ledger says that it is lost', false)
     }
   }
 
@@ -123,7 +135,7 @@ export class RecordCheck {
     this.missing += end - from
     this.noted += end - from
     if (holePositions(this.gaps, from, end) < end - from) {
-      this.tell(file, from, `the hole [${from}, ${end}) is not in the ledger of gaps`)
+      this.tell(file, from, `the hole [${from}, ${end}) is not in the ledger of gaps`, false)
     }
   }
 }

@@ -3,8 +3,8 @@
  * and repairs it on request, offline only.
  *
  * Beside a gateway nothing is held up: each step reads a page of records in a read transaction of
- * its own, and a segment that is sealed, removed or replaced meanwhile is looked at again. The bytes
- * of a WAL that is being written are not judged.
+ * its own, and a segment that is sealed, removed or replaced meanwhile is looked at again. The
+ * bytes of a WAL that is being written are not judged.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -28,7 +28,7 @@ import { checkState, setStateAside } from './repair-state.ts'
 import { recordsMax } from './surroundings.ts'
 import { RecordCheck } from './verify-records.ts'
 
-/** The size of a segment is a setting that a data directory does not know: more than the default. */
+/** The size of a segment is a setting that a data directory does not know: at least the default. */
 const SEGMENT_BYTES_MIN = 64 * 1024 * 1024
 
 export interface Fault {
@@ -36,6 +36,8 @@ export interface Fault {
   readonly file: string
   readonly position: number | undefined
   readonly what: string
+  /** A repair of the file mends it; otherwise the file is as whole as it can be. */
+  readonly isInFile: boolean
 }
 
 export interface StreamVerdict {
@@ -62,7 +64,9 @@ export function verifyLog(dataDir: string, clock: Clock): Verdict {
   return {
     streams: names.map((stream) => new StreamCheck(dataDir, stream, gaps, isLive).run()),
     faults:
-      stateFault === undefined ? [] : [{ file: STATE_FILE, position: undefined, what: stateFault }],
+      stateFault === undefined
+        ? []
+        : [{ file: STATE_FILE, position: undefined, what: stateFault, isInFile: true }],
   }
 }
 
@@ -90,16 +94,16 @@ export async function repairLog(
     lock.release()
   }
   // A state that is lost is made anew by the next start, which notes the gaps then.
-  if (!stateLost) await changeState(dataDir, clock, (state) => noteRepairs(dataDir, state, false))
+  if (!stateLost) await changeState(dataDir, clock, (state) => noteRepairs(dataDir, state, true))
   return done
 }
 
 function repairStream(dataDir: string, stream: string, faults: readonly Fault[]): RepairNote[] {
   const folder = streamFolder(dataDir, stream)
   const whys = new Map<string, string>()
-  for (const { file, what } of faults) {
+  for (const { file, what, isInFile } of faults) {
     const name = path.basename(file)
-    if (firstPositionOf(name) !== undefined && !whys.has(name)) whys.set(name, what)
+    if (isInFile && !whys.has(name)) whys.set(name, what)
   }
   return [...whys].map(([file, why]) => {
     const sizeBytes = fs.statSync(path.join(folder, file), { throwIfNoEntry: false })?.size ?? 0
@@ -155,8 +159,8 @@ class StreamCheck {
     const noted = gaps.filter(
       (gap) => gap.stream === stream && gap.cursor === undefined && gap.reason === 'quarantined',
     )
-    this.records = new RecordCheck(noted, (file, position, what) =>
-      this.fault(path.basename(file), position, what),
+    this.records = new RecordCheck(noted, (file, position, what, isInFile) =>
+      this.fault(path.basename(file), position, what, isInFile),
     )
   }
 
@@ -207,6 +211,7 @@ class StreamCheck {
     if (end !== undefined) this.records.check(file, first, end, checked.kind === 'sound')
     if (checked.kind === 'damaged' || nextFirst === undefined || end === nextFirst) return
     const { isSealed } = checked.facts
+    this.records.skip(nextFirst - checked.facts.end)
     this.fault(
       isSealed ? segmentFileName(checked.facts.end) : name,
       checked.facts.end,
@@ -214,9 +219,9 @@ class StreamCheck {
     )
   }
 
-  private fault(name: string, position: number | undefined, what: string): void {
+  private fault(name: string, position: number | undefined, what: string, isInFile = true): void {
     const file = path.relative(this.dataDir, path.join(this.folder, name))
-    this.faults.push({ file, position, what })
+    this.faults.push({ file, position, what, isInFile })
   }
 }
 

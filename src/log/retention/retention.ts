@@ -10,6 +10,7 @@
 import { statfs } from 'node:fs/promises'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
+import { failPoint } from '../../base/fail-point.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { EventLog } from '../log.ts'
 import type { GapReason } from '../state.ts'
@@ -129,8 +130,8 @@ export class Retention {
   private async look(): Promise<void> {
     const troubles = new Map<string, string>()
     try {
-      const streams = await this.parts.log.segments.survey()
       await this.measure(troubles)
+      const streams = this.mayDelete ? await this.parts.log.segments.survey() : []
       const plan = planRetention(this.factsOf(streams))
       const stuck = new Set<string>()
       for (const removal of plan.removals) {
@@ -148,6 +149,16 @@ export class Retention {
       troubles.set('retention', messageOf(thrown))
     }
     this.tell(troubles)
+  }
+
+  /** Without a rule, and with space enough, no file is looked at: the keeper need not run. */
+  private get mayDelete(): boolean {
+    const { space } = this
+    if (space !== undefined && space.freeBytes < minFreeBytes(this.parts.minFree, space))
+      return true
+    return [...this.parts.rules.values()].some(
+      ({ ageMs, sizeBytes }) => ageMs !== undefined || sizeBytes !== undefined,
+    )
   }
 
   private factsOf(streams: readonly SurveyedStream[]): RetentionFacts {
@@ -184,6 +195,7 @@ export class Retention {
     // A cursor was put back after the plan was made.
     if (passed.length > 0 && rules.get(stream)?.onLag === 'refuse') return 'held'
     await this.noteGaps(passed, segment)
+    failPoint('retention:cursors-moved')
     const failure = await log.segments.remove(stream, segment.file)
     if (failure !== undefined) return `it cannot be deleted: ${failure}`
     const count = this.countOf(stream)[reason]
@@ -209,6 +221,7 @@ export class Retention {
     if (passed.length === 0) return
     const { cursors, gaps } = this.parts.log.state
     await gaps.add(passed.map(({ gap }) => gap))
+    failPoint('retention:gap-written')
     for (const { gap } of passed) {
       const cursor = gap.cursor === undefined ? undefined : cursors.get(gap.cursor)
       if (cursor === undefined || !needs(cursor.place, segment)) continue

@@ -4,6 +4,7 @@
  */
 import type Database from 'better-sqlite3'
 import { SluiceError } from '../../base/errors.ts'
+import { failPoint } from '../../base/fail-point.ts'
 import { asPosition } from '../record.ts'
 import { type Boot, clockQualities, type Gap, gapReasons } from '../state.ts'
 import type { CursorRow, StateOp } from './protocol.ts'
@@ -110,7 +111,9 @@ export function addBoot(db: Database.Database, startedMs: number, bootMin: numbe
 export function applyOps(db: Database.Database, ops: readonly StateOp[]): void {
   db.transaction(() => {
     for (const op of ops) apply(db, op)
+    failPoint('state:before-commit')
   }).immediate()
+  failPoint('state:committed')
 }
 
 function apply(db: Database.Database, op: StateOp): void {

@@ -18,6 +18,7 @@ import path from 'node:path'
 import type Database from 'better-sqlite3'
 import { assert, present } from '../../base/assert.ts'
 import { codeOf, messageOf, SluiceError } from '../../base/errors.ts'
+import { failPoint } from '../../base/fail-point.ts'
 import { firstPositionOf, segmentFileName } from '../segment.ts'
 import { probe, rewriteWal, testWrite } from './proof.ts'
 import type { Committed, KeeperOrder, StreamEnd, WriterStream } from './protocol.ts'
@@ -288,7 +289,10 @@ export class StreamWriter {
     const { rows, headDue } = this.active
     rows.begin()
     this.inTransaction = true
-    if (headDue) rows.writeHead(this.options.stream.name, this.nextPosition)
+    if (headDue) {
+      rows.writeHead(this.options.stream.name, this.nextPosition)
+      failPoint('roll:before-first-commit')
+    }
     this.active.headDue = false
     for (const p of this.partitionsDue) rows.writePartition(p, this.nextOffsets[p] ?? 0)
     this.partitionsDue = []
@@ -309,6 +313,7 @@ export class StreamWriter {
   private openNext(): void {
     const { folder, open } = this.options
     const name = segmentFileName(this.nextPosition)
+    failPoint('roll:before-rename')
     if (fs.existsSync(this.fileOf(name))) {
       // An earlier try got this far. Under its name a segment is always whole.
     } else if (fs.existsSync(this.fileOf(NEXT_FILE))) {
@@ -317,6 +322,7 @@ export class StreamWriter {
       createSegmentFile(this.fileOf(ROLL_FILE), open)
       fs.renameSync(this.fileOf(ROLL_FILE), this.fileOf(name))
     }
+    failPoint('roll:renamed')
     syncFolder(folder)
     this.openSegment(name, true)
   }

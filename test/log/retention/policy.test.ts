@@ -65,6 +65,7 @@ describe('retention by age', () => {
     ['records of 2100 are followed by right ones', [y2026 - 9 * DAY_MS, y2100, y2026], y2026, 0],
     ['right ones behind a jump are past the age', [y2026, y2100, y2026 - 8 * DAY_MS], y2026, 3],
     ['the clock went back by an hour', [y2026 - 8 * DAY_MS, y2026 + 3_600_000], y2026, 1],
+    ['now is long before the newest', [y2026 - 109 * DAY_MS, y2026], y2026 - 100 * DAY_MS, 0],
     ['the gateway was off for a year', [y2026 - 365 * DAY_MS], y2026, 1],
     ['it was off for longer than is believed', [y2026 - 401 * DAY_MS], y2026, 0],
   ])('R5: when %s', (_what, times, nowMs, expected) => {
