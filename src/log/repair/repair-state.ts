@@ -15,14 +15,18 @@ import { makeQuarantine, quarantineName } from './notes.ts'
 
 const ENDINGS = ['', '-wal', '-shm', '-journal']
 
-/** Why `state.db` cannot be used; undefined when it can, or is not there. Read-only. */
-export function checkState(dataDir: string): string | undefined {
+/**
+ * Why `state.db` cannot be used; undefined when it can, or is not there. Who holds the lock may
+ * write: a power loss while the file was made leaves a journal that SQLite must play back first.
+ */
+export function checkState(dataDir: string, access: 'read' | 'write'): string | undefined {
   const file = path.join(dataDir, STATE_FILE)
   const size = fs.statSync(file, { throwIfNoEntry: false })?.size
   if (size === undefined) return undefined
   if (size === 0) return 'the file is empty'
   try {
-    const db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
+    const readonly = access === 'read'
+    const db = new Database(file, { readonly, fileMustExist: true, timeout: 5000 })
     try {
       const [problem] = db.pragma('integrity_check(1)') as [{ integrity_check: string }]
       if (problem.integrity_check !== 'ok') return problem.integrity_check

@@ -100,7 +100,7 @@ export function repairAtStart(options: StartOptions): StartFindings {
 
 /** Sets a damaged `state.db` aside. A missing one is lost, too, when there are records. */
 function repairState(dataDir: string, hasSegments: boolean): string | undefined {
-  if (checkState(dataDir) !== undefined) return setStateAside(dataDir)
+  if (checkState(dataDir, 'write') !== undefined) return setStateAside(dataDir)
   const isMissing = !fs.existsSync(path.join(dataDir, STATE_FILE))
   return isMissing && hasSegments ? 'missing' : undefined
 }

@@ -59,7 +59,7 @@ export interface Verdict {
 export function verifyLog(dataDir: string, clock: Clock): Verdict {
   const names = listStreams(dataDir)
   const isLive = isRunning(dataDir)
-  const stateFault = checkState(dataDir)
+  const stateFault = checkState(dataDir, 'read')
   const gaps = stateFault === undefined ? gapsOf(dataDir, clock) : []
   return {
     streams: names.map((stream) => new StreamCheck(dataDir, stream, gaps, isLive).run()),

@@ -1,7 +1,7 @@
 /** Opens a disk image as a gateway would, and says everything that is wrong with what it finds. */
 import { systemClock } from '../../../src/base/clock.ts'
 import { messageOf } from '../../../src/base/errors.ts'
-import { asPosition, type EventLog, type LogRecord } from '../../../src/log/log.ts'
+import { asPosition, type EventLog, type Gap, type LogRecord } from '../../../src/log/log.ts'
 import { openLog } from '../../../src/log/open.ts'
 import { openLogReader } from '../../../src/log/reader/log-reader.ts'
 import { BOUNDS, idOf, type Load, propertiesOf, STREAMS } from './load.ts'
@@ -43,56 +43,66 @@ export async function checkImage(
   load: Load,
 ): Promise<Checked> {
   const faults: string[] = []
-  let found = new Map<string, number[]>()
+  let found = new Map<string, Found>()
   let lostRecords = 0
   try {
     const log = await openLog({ dataDir, streams: STREAMS, clock: systemClock, ...BOUNDS })
     try {
       if (log.boot <= promised.boot) faults.push(`boot ${log.boot} was given out before`)
-      found = readAll(dataDir, load, faults)
+      const { gaps } = log.state
+      found = readAll(dataDir, load, (stream) => gaps.list({ stream }), faults)
       lostRecords = lost(found, promised, faults)
       await appendToEach(log, load, found, faults)
+      const noted = new Map(STREAMS.map(({ name }) => [name, gaps.list({ stream: name })]))
+      await log.close()
+      const again = readAll(dataDir, load, (stream) => noted.get(stream) ?? [], faults)
+      for (const [name, ids] of found) {
+        const same = String([...(again.get(name) ?? [])]) === String([...ids])
+        if (!same) faults.push(`${name} is another after a close`)
+      }
     } finally {
       await log.close()
-    }
-    const again = readAll(dataDir, load, faults)
-    for (const [name, ids] of found) {
-      if (String(again.get(name)) !== String(ids)) faults.push(`${name} is another after a close`)
     }
   } catch (thrown) {
     faults.push(`it failed: ${messageOf(thrown)}`)
   }
   const sum = (counts: Iterable<number>) => [...counts].reduce((total, count) => total + count, 0)
   return {
-    records: sum([...found.values()].map((ids) => ids.length)),
+    records: sum([...found.values()].map((ids) => ids.size)),
     ackedRecords: sum([...promised.acked.values()].map((ids) => ids.size)),
     lostRecords,
     faults,
   }
 }
 
-/** The numbers of each stream's records in position order; every place and byte is looked at. */
-function readAll(dataDir: string, load: Load, faults: string[]): Map<string, number[]> {
-  const found = new Map<string, number[]>()
+/** A stream's records: the number of each by its position, in order. */
+type Found = Map<number, number>
+
+/** Reads every stream; every place and byte is looked at. A hole must be one that the ledger tells. */
+function readAll(
+  dataDir: string,
+  load: Load,
+  gapsOf: (stream: string) => readonly Gap[],
+  faults: string[],
+): Map<string, Found> {
+  const found = new Map<string, Found>()
   const seen = new Set<number>()
   const reader = openLogReader(dataDir)
   try {
     for (const { name } of STREAMS) {
-      const ids: number[] = []
+      const ids: Found = new Map()
       found.set(name, ids)
-      const nextOffsets = new Map<number, number>()
+      const places = new Places(gapsOf(name))
       for (let from = 0; ; ) {
         const query = { stream: name, from: asPosition(from), recordsMax: 500, bytesMax: 4e6 }
         const page = reader.read(query)
         for (const record of page.records) {
-          const offset = nextOffsets.get(record.partition) ?? 0
-          nextOffsets.set(record.partition, offset + 1)
           const id = idOf(record.properties)
-          const fault = faultOf(record, ids.length, offset, load.payload(id))
+          const fault = places.faultOf(record) ?? payloadFault(record, load.payload(id))
           if (fault !== undefined) faults.push(`${name}: ${fault}`)
           if (seen.has(id)) faults.push(`${name}: the message ${id} is in the log twice`)
           seen.add(id)
-          ids.push(id)
+          ids.set(record.position, id)
         }
         from = page.next
         if (page.next >= page.end) break
@@ -106,30 +116,52 @@ function readAll(dataDir: string, load: Load, faults: string[]): Map<string, num
   return found
 }
 
-function faultOf(
-  record: LogRecord,
-  position: number,
-  offset: number,
-  payload: Buffer,
-): string | undefined {
-  const { position: p, offset: o, partition } = record
-  if (p !== position) return `position ${p} where ${position} comes next`
-  if (o !== offset) return `offset ${o} where ${offset} comes next in partition ${partition}`
-  if (!payload.equals(record.payload)) return `the payload at position ${p} is another`
-  return undefined
+/** Positions and offsets are dense but for gaps; offsets may jump where positions do. */
+class Places {
+  private readonly gaps: readonly Gap[]
+  private readonly nextOffsets = new Map<number, number>()
+  private next = 0
+  private jumped = false
+
+  constructor(gaps: readonly Gap[]) {
+    this.gaps = gaps
+  }
+
+  faultOf({ position, offset, partition }: LogRecord): string | undefined {
+    const expected = this.next
+    this.next = position + 1
+    if (position < expected) return `position ${position} where ${expected} comes next`
+    for (let missing = expected; missing < position; missing++) {
+      if (!this.isNoted(missing)) return `position ${missing} is missing, and no gap tells it`
+    }
+    this.jumped ||= position > expected
+    const next = this.nextOffsets.get(partition) ?? 0
+    this.nextOffsets.set(partition, offset + 1)
+    const dense = this.jumped ? offset >= next : offset === next
+    return dense ? undefined : `offset ${offset} where ${next} comes next in partition ${partition}`
+  }
+
+  private isNoted(position: number): boolean {
+    return this.gaps.some(({ first, end }) => first <= position && position < end)
+  }
 }
 
-function lost(found: Map<string, number[]>, promised: Promised, faults: string[]): number {
+function payloadFault(record: LogRecord, payload: Buffer): string | undefined {
+  const same = payload.equals(record.payload)
+  return same ? undefined : `the payload at position ${record.position} is another`
+}
+
+function lost(found: Map<string, Found>, promised: Promised, faults: string[]): number {
   let count = 0
   for (const [name, acked] of promised.acked) {
-    const ids = found.get(name) ?? []
-    const missing = [...acked].filter(([position, id]) => ids[position] !== id)
+    const ids: Found = found.get(name) ?? new Map()
+    const missing = [...acked].filter(([position, id]) => ids.get(position) !== id)
     count += missing.length
     const [first] = missing
     if (first === undefined) continue
     faults.push(
       `${name}: ${missing.length} of ${acked.size} acknowledged records are not there, ` +
-        `the first at position ${first[0]}; the log ends at ${ids.length}`,
+        `the first at position ${first[0]}; it has ${ids.size}`,
     )
   }
   return count
@@ -139,12 +171,12 @@ function lost(found: Map<string, number[]>, promised: Promised, faults: string[]
 async function appendToEach(
   log: EventLog,
   load: Load,
-  found: Map<string, number[]>,
+  found: Map<string, Found>,
   faults: string[],
 ): Promise<void> {
   for (const [index, { name }] of STREAMS.entries()) {
     const id = OWN_IDS_FROM + index
-    const ids = found.get(name) ?? []
+    const ids: Found = found.get(name) ?? new Map()
     const properties = propertiesOf(id)
     const bytes = Buffer.concat([properties, load.payload(id)])
     const [outcome, position] = await new Promise<[string, number]>((resolve) => {
@@ -163,7 +195,8 @@ async function appendToEach(
       })
     })
     if (outcome !== 'kept') faults.push(`${name}: a new record is ${outcome}`)
-    if (position !== ids.length) faults.push(`${name} goes on at ${position}, not ${ids.length}`)
-    ids.push(id)
+    const last = [...ids.keys()].at(-1) ?? -1
+    if (position <= last) faults.push(`${name} goes on at ${position}, behind ${last}`)
+    ids.set(position, id)
   }
 }

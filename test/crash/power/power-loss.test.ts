@@ -25,11 +25,11 @@ import {
 import { replayDifferences } from './replay.ts'
 
 const SEED = Number(process.env['SLUICE_SEED'] ?? 4711)
-const IMAGES = Number(process.env['SLUICE_POWER_IMAGES'] ?? 75)
+const IMAGES = Number(process.env['SLUICE_POWER_IMAGES'] ?? 36)
 const JOURNALS = Math.max(3, Math.ceil(IMAGES / 100))
 const RECORDS = 400
 /** A planted fault loses in every second image at least; so many leave nothing to luck. */
-const FEW_IMAGES = 16
+const FEW_IMAGES = 10
 /** The second note of a first start is that of the data directory itself. */
 const MKDIR_NOTE = 2
 const TIMEOUT_MS = 120_000 + IMAGES * 2000
