@@ -8,12 +8,17 @@ export interface HealthSource {
   notReadyReasons(): readonly string[]
 }
 
-/** Ready while MQTT accepts and every stream can be written and has space. */
+/** What of the log says whether it can be relied on. */
+export type Watched = Pick<EventLog, 'failures' | 'full'> & {
+  readonly state: Pick<EventLog['state'], 'failure'>
+}
+
+/** Ready while MQTT accepts, every stream can be written and has space, and state is kept. */
 export class Health implements HealthSource {
-  private readonly log: Pick<EventLog, 'failures' | 'full'>
+  private readonly log: Watched
   private phase: Phase = 'starting'
 
-  constructor(log: Pick<EventLog, 'failures' | 'full'>) {
+  constructor(log: Watched) {
     this.log = log
   }
 
@@ -28,7 +33,9 @@ export class Health implements HealthSource {
     const full = [...this.log.full].map(
       ([stream, reason]) => `stream ${stream} refuses new messages: ${reason}`,
     )
-    const reasons = [...failures, ...full]
+    const { failure } = this.log.state
+    const state = failure === undefined ? [] : [`cursors and gaps cannot be written: ${failure}`]
+    const reasons = [...failures, ...full, ...state]
     return this.phase === 'serving' ? reasons : [`the gateway is ${this.phase}`, ...reasons]
   }
 }

@@ -4,8 +4,10 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
+import type { ClockNumbers } from '../log/clock/watch.ts'
 import type { EventLog } from '../log/log.ts'
 import type { MqttStats } from '../mqtt/stats.ts'
+import { addClockMetrics } from './clock-metrics.ts'
 import { addLogMetrics } from './log-metrics.ts'
 import { addMqttMetrics } from './mqtt-metrics.ts'
 import { addProcessMetrics } from './process-metrics.ts'
@@ -16,6 +18,7 @@ export interface MetricsParts {
   readonly log: EventLog
   readonly stats: MqttStats
   readonly retention: RetentionNumbers
+  readonly time: ClockNumbers
   readonly clock: Clock
   readonly logger: Logger
   readonly version: string
@@ -35,6 +38,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
   addMqttMetrics(registry, stats)
   addLogMetrics(registry, log, clock, logger)
   addRetentionMetrics(registry, log, parts.retention)
+  addClockMetrics(registry, parts.time)
   const stop = addProcessMetrics(registry, version)
   return {
     contentType: registry.contentType,

@@ -18,3 +18,10 @@ it('is ready while it serves and every stream takes records', () => {
   health.enter('stopping')
   expect(health.notReadyReasons()).toHaveLength(2)
 })
+
+it('is not ready while cursors and gaps cannot be written', () => {
+  const log = { failures: new Map(), full: new Map(), state: { failure: 'EIO' } }
+  const health = new Health(log)
+  health.enter('serving')
+  expect(health.notReadyReasons()).toEqual(['cursors and gaps cannot be written: EIO'])
+})
