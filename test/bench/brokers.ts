@@ -15,25 +15,33 @@ export interface Broker {
   readonly name: BrokerName
   readonly port: number
   readonly pid: number
+  /** Ends it and leaves what it wrote; `stop` is still due. */
+  end(): Promise<void>
   /** Ends it and removes what it wrote. */
   stop(): Promise<void>
 }
 
 const GATEWAY_CONFIG = '[log]\nlevel = "warn"\n'
 
-/** A gateway with its defaults: one stream for every topic, an fsync before every PUBACK. */
-export async function startSluice(): Promise<Broker> {
-  const gateway = await startGateway({ config: GATEWAY_CONFIG })
+/**
+ * A gateway with its defaults: one stream for every topic, an fsync before every PUBACK. `more` is
+ * configuration to add.
+ */
+export async function startSluice(more = ''): Promise<Broker> {
+  const gateway = await startGateway({ config: `${GATEWAY_CONFIG}${more}` })
+  const end = async (): Promise<void> => {
+    const { code, signal } = await gateway.stop()
+    if (code === 0) return
+    throw new Error(`the gateway ended with ${code ?? signal}:\n${gateway.output()}`)
+  }
   return {
     name: 'sluice',
     port: gateway.mqttPort,
     pid: gateway.pid,
+    end,
     stop: async () => {
       try {
-        const { code, signal } = await gateway.stop()
-        if (code !== 0) {
-          throw new Error(`the gateway ended with ${code ?? signal}:\n${gateway.output()}`)
-        }
+        await end()
       } finally {
         await gateway.dispose()
       }
@@ -65,18 +73,37 @@ export const mosquittoSettings = [
   'log_dest none',
 ] as const
 
-export async function startMosquitto({ program }: Mosquitto): Promise<Broker> {
+/** What it is given to keep what it queues. As root it would else become a user without rights. */
+const persistentSettings = [
+  'allow_anonymous true',
+  'persistence true',
+  'user root',
+  'max_queued_messages 0',
+  'log_dest none',
+] as const
+
+/** Without `saves`, its settings about when to write to disk, it persists nothing. */
+export async function startMosquitto(
+  { program }: Mosquitto,
+  saves?: readonly string[],
+): Promise<Broker> {
   const folder = tempFolder()
   const port = await freePort()
   const config = path.join(folder.path, 'mosquitto.conf')
-  await writeFile(config, [`listener ${port} 127.0.0.1`, ...mosquittoSettings, ''].join('\n'))
+  const location = `persistence_location ${folder.path}/`
+  const settings =
+    saves === undefined ? mosquittoSettings : [...persistentSettings, location, ...saves]
+  await writeFile(config, [`listener ${port} 127.0.0.1`, ...settings, ''].join('\n'))
   const child = startChild(program, ['-c', config], { stdio: 'ignore' })
   const exited = once(child, 'exit')
   // A program that cannot be started is found below, where it does not answer.
   exited.catch(() => undefined)
-  const stop = async (): Promise<void> => {
+  const end = async (): Promise<void> => {
     child.kill('SIGTERM')
     if (child.exitCode === null && child.signalCode === null) await exited
+  }
+  const stop = async (): Promise<void> => {
+    await end()
     folder.remove()
   }
   const until = performance.now() + 10_000
@@ -87,7 +114,7 @@ export async function startMosquitto({ program }: Mosquitto): Promise<Broker> {
     }
     await wait(20)
   }
-  return { name: 'mosquitto', port, pid: child.pid ?? -1, stop }
+  return { name: 'mosquitto', port, pid: child.pid ?? -1, end, stop }
 }
 
 /** Resident memory in bytes. `peak` is the highest since the start or `resetPeak`. */
@@ -104,8 +131,11 @@ export async function resetPeak({ pid }: Broker): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5')
 }
 
-/** Bytes the process has had written to the device, as the kernel charges them. */
-export async function writtenBytes({ pid }: Broker): Promise<number> {
+/**
+ * Bytes the process has had written to the device, as the kernel charges them, and the children it
+ * has waited for.
+ */
+export async function writtenBytes(pid: number | 'self'): Promise<number> {
   return await procNumber(pid, 'io', 'write_bytes')
 }
 
@@ -122,7 +152,7 @@ export async function settledBytes(broker: Broker): Promise<number> {
   return await residentBytes(broker)
 }
 
-async function procNumber(pid: number, file: string, key: string): Promise<number> {
+async function procNumber(pid: number | 'self', file: string, key: string): Promise<number> {
   const text = await readFile(`/proc/${pid}/${file}`, 'utf8')
   const digits = new RegExp(`^${key}:\\s*(\\d+)`, 'm').exec(text)?.[1]
   if (digits === undefined) throw new Error(`/proc/${pid}/${file} has no ${key}`)

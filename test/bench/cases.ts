@@ -124,10 +124,10 @@ const wear: Case = {
   ],
   measure: async (bench) => {
     const factor = async (messages: number, atRate?: number): Promise<number> => {
-      const before = await writtenBytes(bench.broker)
+      const before = await writtenBytes(bench.broker.pid)
       const paced = atRate === undefined ? {} : { rate: atRate }
       const result = await bench.load({ ...full, ...paced, messages: bench.scaled(messages) })
-      const written = (await writtenBytes(bench.broker)) - before
+      const written = (await writtenBytes(bench.broker.pid)) - before
       return written / (result.acknowledged * SMALL_BYTES)
     }
     return {

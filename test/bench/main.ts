@@ -18,12 +18,19 @@ import {
 } from './brokers.ts'
 import { type Case, cases } from './cases.ts'
 import { tempFolder } from './children.ts'
+import { flashRates, runFlash } from './flash.ts'
+import { renderFlash } from './flash-table.ts'
+import { flashVariants } from './flash-variants.ts'
 import { LoadGenerator } from './load.ts'
 import { describeMachine } from './machine.ts'
 import { foot, head } from './report.ts'
 import { type BenchResults, differences, readResults, writeResults } from './results.ts'
 import { runCase } from './run-case.ts'
 import { renderTable } from './table.ts'
+
+/** Has a table of its own: not one broker beside the other, but each under several settings. */
+const FLASH = 'flash'
+const caseNames: readonly string[] = [...cases.map(({ name }) => name), FLASH]
 
 interface Options {
   readonly rounds: number
@@ -47,17 +54,24 @@ async function bench(options: Options): Promise<void> {
     settings: { rounds: options.rounds, quick: options.quick },
     mosquitto: mosquitto?.version ?? null,
     cases: [],
+    flash: [],
     remarks: [],
   }
   say(head(results))
-  await measureAll(chosen, results, mosquitto)
+  const withFlash = options.only === undefined || options.only.includes(FLASH)
+  await measureAll(chosen, withFlash, results, mosquitto)
   if (baseline !== undefined) results.remarks.push(...differences(results, baseline))
-  say(`\n${renderTable(results.cases, baseline?.cases)}\n${foot(results)}`)
+  const tables = [
+    ...(results.cases.length > 0 ? [renderTable(results.cases, baseline?.cases)] : []),
+    ...(results.flash.length > 0 ? [renderFlash(results.flash)] : []),
+  ]
+  say(`\n${tables.join('\n\n')}\n${foot(results)}`)
   if (options.json !== undefined) writeResults(options.json, results)
 }
 
 async function measureAll(
   chosen: readonly Case[],
+  withFlash: boolean,
   results: BenchResults,
   mosquitto: Mosquitto | undefined,
 ): Promise<void> {
@@ -75,16 +89,19 @@ async function measureAll(
       remark: (sentence: string) => void results.remarks.push(sentence),
     }
     for (const one of chosen) results.cases.push(await runCase(one, rig))
+    if (withFlash) {
+      const variants = flashVariants(mosquitto)
+      results.flash.push(...(await runFlash({ ...rig, variants, rates: flashRates })))
+    }
   } finally {
     folder.remove()
   }
 }
 
 function choose(only: readonly string[] | undefined): readonly Case[] {
-  const names = cases.map(({ name }) => name)
   for (const name of only ?? []) {
-    if (!names.includes(name)) {
-      throw new Error(`there is no case "${name}"; there are ${names.join(', ')}`)
+    if (!caseNames.includes(name)) {
+      throw new Error(`there is no case "${name}"; there are ${caseNames.join(', ')}`)
     }
   }
   return only === undefined ? cases : cases.filter(({ name }) => only.includes(name))
@@ -106,8 +123,12 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const program = new Command('npm run bench --')
   .description('Measures the gateway, beside Mosquitto where that is installed.')
   .option('--rounds <count>', 'readings of each figure; the table shows medians', atLeastOne, 3)
-  .option('--quick', 'a tenth of the messages: to see that it runs, not for figures', false)
-  .option('--only <case...>', `some of: ${cases.map(({ name }) => name).join(', ')}`)
+  .option(
+    '--quick',
+    'a tenth of the messages, 5 s of flash: to see that it runs, not for figures',
+    false,
+  )
+  .option('--only <case...>', `some of: ${caseNames.join(', ')}`)
   .option('--json <file>', 'write every reading to this file')
   .option('--baseline <file>', 'compare with a file that --json wrote')
   .action(async (options: Options) => {

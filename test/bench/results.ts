@@ -36,6 +36,22 @@ const benchResults = z.object({
         .readonly(),
     }),
   ),
+  /** Of the case that is not a comparison round by round; empty where it was not asked for. */
+  flash: z
+    .array(
+      z
+        .object({
+          variant: z.string(),
+          rate: z.number(),
+          messages: z.number(),
+          payloadBytes: z.number(),
+          writtenBytes: z.number(),
+          stopBytes: z.number(),
+          diskBytes: z.number().nullable(),
+        })
+        .readonly(),
+    )
+    .default([]),
   /** What did not go as it should while it was measured. */
   remarks: z.array(z.string()),
 })

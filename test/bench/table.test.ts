@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { deviceNumber, writtenSectors } from './disk.ts'
+import { type FlashReading, megabytesPerDay, renderFlash, writeFactor } from './flash-table.ts'
 import { fileSystemOf } from './machine.ts'
 import {
   type CaseResult,
@@ -101,4 +103,56 @@ it('finds the file system by the nearest mount point', () => {
   expect(fileSystemOf('/tmp/x', mounts)).toBe('tmpfs on tmpfs')
   expect(fileSystemOf('/tmpx', mounts)).toBe('ext4 on /dev/a')
   expect(fileSystemOf('/home', mounts)).toBe('ext4 on /dev/a')
+})
+
+describe('the flash table', () => {
+  const reading: FlashReading = {
+    variant: 'A',
+    rate: 10,
+    messages: 300,
+    payloadBytes: 76_800,
+    writtenBytes: 2_457_600,
+    stopBytes: 40_960,
+    diskBytes: 3_072_000,
+  }
+  const nothing = { ...reading, messages: 0, payloadBytes: 0, writtenBytes: 4096 }
+
+  it('divides what was written by what was sent', () => {
+    expect(writeFactor(reading)).toBe(32)
+    expect(writeFactor(nothing)).toBeNaN()
+  })
+
+  it('makes a day of it from the rate, not from how long the reading took', () => {
+    // 8,192 bytes a message, 10 a second, 86,400 seconds.
+    expect(megabytesPerDay(reading)).toBeCloseTo(7077.888, 6)
+    expect(megabytesPerDay({ ...reading, rate: 1000 })).toBeCloseTo(707_788.8, 6)
+    expect(megabytesPerDay(nothing)).toBeNaN()
+  })
+
+  it('heads each variant once, and leaves open what no disk told', () => {
+    const readings = [reading, { ...reading, rate: 1000 }, { ...nothing, variant: 'B' }]
+    expect(renderFlash([...readings, { ...reading, variant: 'B', diskBytes: null }])).toBe(
+      [
+        'What reaches the device, 256 B payload, QoS 1, one QoS 1 session away [flash]',
+        '  messages/s  messages  bytes/byte   MB/day  whole disk',
+        'A (a stop alone writes 41.0 KB, taken out)',
+        '  10               300        32.0    7,080        40.0',
+        '  1,000            300        32.0  708,000        40.0',
+        'B (a stop alone writes 41.0 KB, taken out)',
+        '  10                 0           -        -           -',
+        '  10               300        32.0    7,080           -',
+      ].join('\n'),
+    )
+  })
+})
+
+it('finds a disk by the number the kernel gives a file system', () => {
+  expect(deviceNumber(0xfe00)).toBe('254:0')
+  expect(deviceNumber(0x10_0812)).toBe('8:274')
+})
+
+it('reads the sectors written from the seventh column', () => {
+  expect(writtenSectors('  125501 14317 6611770 187887 2712908 291571 124774896 587824 0')).toBe(
+    124_774_896,
+  )
 })

@@ -105,7 +105,7 @@ export function renderTable(
 }
 
 /** Pads the cells of a column to one width: text columns to the left, figures to the right. */
-function alignColumns(lines: readonly (readonly string[])[]): string {
+export function alignColumns(lines: readonly (readonly string[])[]): string {
   const widths: number[] = []
   for (const cells of lines) {
     // A line of one cell is a heading and may be longer than the column it begins in.
