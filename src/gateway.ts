@@ -70,10 +70,19 @@ export async function startGateway(config: Config, parts: GatewayParts): Promise
     clock,
     logger,
     commitBytes: config.disk.segmentBytes,
+    trustedNow: () => log.time.trustedNow(),
   })
   const mqtt = createMqttFrontEnd({ log, settings: mqttSettings(config), clock, logger })
   const health = new Health(log)
-  const metrics = createMetrics({ log, stats: mqtt.stats, retention, clock, logger, version })
+  const metrics = createMetrics({
+    log,
+    stats: mqtt.stats,
+    retention,
+    time: log.time,
+    clock,
+    logger,
+    version,
+  })
   const http = createHttp({ address: config.http, health, metrics, logger })
   const stop = async (): Promise<void> => {
     health.enter('stopping')

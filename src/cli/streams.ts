@@ -16,6 +16,7 @@ export async function streams(options: StreamsOptions, context: CliContext): Pro
   const reader = openLogReader(dataDir)
   try {
     const all = reader.streams().map((name) => reader.bounds(name))
+    if (reader.timesTrouble) context.output.err(`sluice: ${reader.timesTrouble}\n`)
     const lines = options.format === 'json' ? all.map(streamLine) : streamTable(all)
     await context.data.write(lines.map((line) => `${line}\n`).join(''))
     return 0

@@ -61,6 +61,7 @@ export async function tail(
       limit,
       format: options.format,
     }
+    if (reader.timesTrouble) context.output.err(`sluice: ${reader.timesTrouble}\n`)
     await print(reader, range, context.data, stop)
     return 0
   } finally {

@@ -1,7 +1,13 @@
-import type { ClockNumbers } from '../log/clock/watch.ts'
-import { clockQualities } from '../log/log.ts'
+import type { ClockQuality } from '../log/log.ts'
+import type { ClockNumbers } from '../log/open.ts'
 import type { MetricRegistry } from './prometheus.ts'
 import { readCounter, readGauge, single } from './read-metric.ts'
+
+const qualityNumbers: Readonly<Record<ClockQuality, number>> = {
+  none: 0,
+  rtc: 1,
+  synchronised: 2,
+}
 
 /** Adds how far the wall clock is trusted, and how often it was set. */
 export function addClockMetrics(registry: MetricRegistry, time: ClockNumbers): void {
@@ -9,7 +15,7 @@ export function addClockMetrics(registry: MetricRegistry, time: ClockNumbers): v
     registry,
     'sluice_clock_quality',
     'How far the wall clock is trusted: 0 not at all, 1 set by a real-time clock, 2 synchronised.',
-    () => single(clockQualities.indexOf(time.quality)),
+    () => single(qualityNumbers[time.quality]),
   )
   readCounter(
     registry,

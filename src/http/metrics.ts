@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
-import type { ClockNumbers } from '../log/clock/watch.ts'
 import type { EventLog } from '../log/log.ts'
+import type { ClockNumbers } from '../log/open.ts'
 import type { MqttStats } from '../mqtt/stats.ts'
 import { addClockMetrics } from './clock-metrics.ts'
 import { addLogMetrics } from './log-metrics.ts'

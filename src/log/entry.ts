@@ -2,6 +2,7 @@
  * Whole entries in the packed layout of record.ts, for those who are not on the hot path: the
  * reader's pages and the in-memory model. One place packs, one place unpacks.
  */
+import { type Boots, timeOf } from './clock/time-of.ts'
 import {
   asOffset,
   asPartition,
@@ -78,8 +79,15 @@ export function writeEntry(
   return page.subarray(at + CHECKED_AT, end)
 }
 
-/** The records of a page of entries, which view its memory. Refs count within the page. */
-export function readEntries(stream: string, page: Uint8Array): LogRecord[] {
+/**
+ * The records of a page of entries, which view its memory. Refs count within the page. Times are
+ * what `boots` know of them; without it as written.
+ */
+export function readEntries(
+  stream: string,
+  page: Uint8Array,
+  boots: Boots = new Map(),
+): LogRecord[] {
   const buffer = Buffer.from(page.buffer, page.byteOffset, page.byteLength)
   const topics = new Map<number, string>()
   const clients = new Map<number, string>()
@@ -90,6 +98,9 @@ export function readEntries(stream: string, page: Uint8Array): LogRecord[] {
     const propertiesAt = clientAt + buffer.readUInt16LE(at + 58)
     const payloadAt = propertiesAt + buffer.readUInt32LE(at + 60)
     const flags = buffer.readUInt8(at + 54)
+    const boot = buffer.readUInt32LE(at + 48)
+    const monotonicUs = buffer.readDoubleLE(at + 40)
+    const timeMs = buffer.readDoubleLE(at + 32)
     records.push(
       new LogRecord(
         stream,
@@ -100,9 +111,9 @@ export function readEntries(stream: string, page: Uint8Array): LogRecord[] {
         text(clients, buffer, buffer.readUInt32LE(at + 12), clientAt, propertiesAt),
         (flags & 3) as QoS,
         (flags & 4) !== 0,
-        buffer.readDoubleLE(at + 32),
-        buffer.readUInt32LE(at + 48),
-        buffer.readDoubleLE(at + 40),
+        timeOf({ boot, monotonicUs, timeMs }, boots),
+        boot,
+        monotonicUs,
         page,
         topicAt,
         propertiesAt,

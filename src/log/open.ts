@@ -1,5 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
+import { type ClockProbe, clockProbe } from './clock/probe.ts'
+import { bootRow, ClockWatch, rowAtStart } from './clock/watch.ts'
 import { makeStreamFolders, takeDataDir } from './data-dir.ts'
 import type { EventLog, StreamSettings } from './log.ts'
 import { noteRepairs } from './repair/ledger.ts'
@@ -11,6 +13,8 @@ import type { Segments } from './retention/segments.ts'
 import { SqliteLog } from './sqlite-log.ts'
 import { openState, type StateStore } from './state/store.ts'
 import { WriterThread } from './threads.ts'
+
+export type { ClockNumbers } from './clock/watch.ts'
 
 /** Segments of 64 MiB scan in well under a second and copy off in one piece. */
 export const SEGMENT_BYTES = 64 * 1024 * 1024
@@ -29,19 +33,23 @@ export interface OpenLogOptions {
   readonly tailBytes?: number
   readonly walBytesMax?: number
   readonly slabBytes?: number
+  /** How far the clock can be trusted; by the machine's own files without it. */
+  readonly clockProbe?: ClockProbe
+  /** How often the clock is looked at. */
+  readonly clockCheckMs?: number
   /** Told about troubles beside the commits, which lose nothing. */
   readonly logger?: Logger
 }
 
-/** The log, and its files for whoever retires them. */
-export type OpenedLog = EventLog & { readonly segments: Segments }
+/** The log, its files for whoever retires them, and what it knows of the time. */
+export type OpenedLog = EventLog & { readonly segments: Segments; readonly time: ClockWatch }
 
 /**
  * Opens the log in a data directory, which is made if it is missing and taken for this process.
  * Rejects with SluiceError `data-dir-locked`, `data-dir-unusable`, `format-unknown` or `storage`.
  */
 export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
-  const { dataDir, streams, clock } = options
+  const { dataDir, streams, clock, clockProbe: probe = clockProbe(clock) } = options
   const lock = takeDataDir(dataDir)
   try {
     makeStreamFolders(
@@ -55,6 +63,7 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
       clock,
       bootMin: start.bootMin,
       epochMin: start.epochMin,
+      bootRow: (boot) => rowAtStart(boot, clock, probe),
       ...(options.logger && { logger: options.logger }),
     })
     await noteRepairs(dataDir, state, start.stateLost !== undefined)
@@ -100,6 +109,7 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
         retire: (stream, file) => writer.post({ kind: 'retire', stream, file }),
         logger: options.logger,
       }),
+      time: watchClock(state, probe, options),
       slabBytes: options.slabBytes ?? SLAB_BYTES,
       tailBytes: options.tailBytes ?? TAIL_BYTES,
     })
@@ -107,6 +117,18 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
     lock.release()
     throw cause
   }
+}
+
+function watchClock(state: StateStore, probe: ClockProbe, options: OpenLogOptions): ClockWatch {
+  const { clock, logger, clockCheckMs } = options
+  return new ClockWatch({
+    clock,
+    probe,
+    row: state.boots().get(state.boot) ?? bootRow(state.boot, clock, probe),
+    save: (row) => state.saveBoot(row),
+    logger,
+    ...(clockCheckMs !== undefined && { intervalMs: clockCheckMs }),
+  })
 }
 
 /** One line for each start, and one for each repair. */

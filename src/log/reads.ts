@@ -7,6 +7,7 @@
  * what is told but not on disk comes from the tail, which never drops it.
  */
 import { SluiceError } from '../base/errors.ts'
+import { type Boots, timeOf } from './clock/time-of.ts'
 import type { Lane } from './lane.ts'
 import type {
   PartitionBounds,
@@ -19,6 +20,7 @@ import type {
 import { ReaderThread } from './reader/thread.ts'
 import { asOffset, asPartition, asPosition, HEAD_BYTES, LogRecord } from './record.ts'
 import type { Repairs } from './repair/repairs.ts'
+import type { StateStore } from './state/store.ts'
 import { topicMatches } from './topics.ts'
 
 type OffsetStart = Extract<Start, { kind: 'offset' }>
@@ -26,21 +28,31 @@ type OffsetStart = Extract<Start, { kind: 'offset' }>
 /** Looked at for one page from the tail, so that a filter without a match blocks nobody. */
 const LOOKED_AT_MAX = 4096
 
+/** This boot, and what is known of the time of all of them. */
+type KnownTimes = Pick<StateStore, 'boot' | 'boots'>
+
 export class LogReads {
   private readonly laneOf: (stream: string) => Lane
   private readonly reader: ReaderThread
   private readonly repairs: Repairs
+  private readonly state: KnownTimes
 
   /** `laneOf` throws `stream-unknown`. */
-  constructor(dataDir: string, laneOf: (stream: string) => Lane, repairs: Repairs) {
+  constructor(
+    dataDir: string,
+    laneOf: (stream: string) => Lane,
+    repairs: Repairs,
+    state: KnownTimes,
+  ) {
     this.laneOf = laneOf
     this.repairs = repairs
-    this.reader = new ReaderThread(dataDir)
+    this.state = state
+    this.reader = new ReaderThread(dataDir, () => state.boots(), state.boot)
   }
 
   async read(query: ReadQuery): Promise<RecordPage> {
     const lane = this.laneOf(query.stream)
-    if (query.from >= lane.tail.first) return readTail(lane, query, query.from)
+    if (query.from >= lane.tail.first) return readTail(lane, query, query.from, this.state.boots())
     const page = await this.repairs.healed(query.stream, () =>
       this.reader.read(query, onDiskEnd(lane)),
     )
@@ -52,11 +64,11 @@ export class LogReads {
     if (start.kind === 'latest') return asPosition(lane.keptEnd)
     const onDisk = onDiskEnd(lane)
     if (start.kind === 'offset') {
-      const found = locateOffset(lane, start, onDisk)
+      const found = locateOffset(lane, start, onDisk, this.state.boots())
       if (found !== undefined) return found
     }
     const found = await this.repairs.healed(stream, () => this.reader.locate(stream, start))
-    return found < onDisk ? found : firstInTail(lane, onDisk, start)
+    return found < onDisk ? found : firstInTail(lane, onDisk, start, this.state.boots())
   }
 
   async bounds(stream: string): Promise<StreamBounds> {
@@ -65,13 +77,15 @@ export class LogReads {
     const first = Math.min(onDisk.first, lane.keptEnd)
     const oldest = lane.tail.at(first)
     const newest = lane.tail.at(lane.keptEnd - 1)
+    const boots = this.state.boots()
     return {
       ...onDisk,
       first: asPosition(first),
       end: asPosition(lane.keptEnd),
       partitions: partitionBounds(lane, onDisk.partitions),
-      firstTimeMs: first === lane.keptEnd ? undefined : (oldest?.timeMs ?? onDisk.firstTimeMs),
-      lastTimeMs: first === lane.keptEnd ? undefined : (newest?.timeMs ?? onDisk.lastTimeMs),
+      firstTimeMs:
+        first === lane.keptEnd ? undefined : shownTime(oldest, boots, onDisk.firstTimeMs),
+      lastTimeMs: first === lane.keptEnd ? undefined : shownTime(newest, boots, onDisk.lastTimeMs),
     }
   }
 
@@ -85,12 +99,20 @@ export class LogReads {
   }
 }
 
+function shownTime(
+  inTail: LogRecord | undefined,
+  boots: Boots,
+  onDiskMs: number | undefined,
+): number | undefined {
+  return inTail === undefined ? onDiskMs : timeOf(inTail, boots)
+}
+
 /** Where the files end for readers: told and on disk. */
 export function onDiskEnd(lane: Lane): Position {
   return asPosition(Math.min(lane.committedEnd, lane.keptEnd))
 }
 
-function readTail(lane: Lane, query: ReadQuery, begin: number): RecordPage {
+function readTail(lane: Lane, query: ReadQuery, begin: number, boots: Boots): RecordPage {
   const end = lane.keptEnd
   const from = Math.min(begin, end)
   const lookEnd = Math.min(end, from + LOOKED_AT_MAX)
@@ -103,7 +125,7 @@ function readTail(lane: Lane, query: ReadQuery, begin: number): RecordPage {
     found.push(record)
     sizeBytes += record.sizeBytes
   }
-  return { records: copyOut(found), next: asPosition(next), end: asPosition(end) }
+  return { records: copyOut(found, boots), next: asPosition(next), end: asPosition(end) }
 }
 
 function isWanted(record: LogRecord, { partition, filter }: ReadQuery): boolean {
@@ -113,9 +135,10 @@ function isWanted(record: LogRecord, { partition, filter }: ReadQuery): boolean 
 
 /**
  * Copies in memory of their own: the tail takes its memory back, and a page is its reader's for
- * good. Heads hold lengths: they come along.
+ * good. Heads hold lengths: they come along. Times are what `boots` know of them; without it as
+ * written.
  */
-export function copyOut(found: readonly LogRecord[]): LogRecord[] {
+export function copyOut(found: readonly LogRecord[], boots: Boots = new Map()): LogRecord[] {
   let sizeBytes = 0
   for (const record of found) sizeBytes += HEAD_BYTES + record.sizeBytes
   const bytes = new Uint8Array(sizeBytes)
@@ -134,7 +157,7 @@ export function copyOut(found: readonly LogRecord[]): LogRecord[] {
       record.client,
       record.qos,
       record.retain,
-      record.timeMs,
+      timeOf(record, boots),
       record.boot,
       record.monotonicUs,
       bytes,
@@ -147,7 +170,12 @@ export function copyOut(found: readonly LogRecord[]): LogRecord[] {
 }
 
 /** An offset that is not on disk; undefined when the files have the answer. */
-function locateOffset(lane: Lane, start: OffsetStart, onDisk: number): Position | undefined {
+function locateOffset(
+  lane: Lane,
+  start: OffsetStart,
+  onDisk: number,
+  boots: Boots,
+): Position | undefined {
   const { partition, offset } = start
   const end = lane.keptOffsets[partition] ?? 0
   if (offset === end) return asPosition(lane.keptEnd)
@@ -157,23 +185,23 @@ function locateOffset(lane: Lane, start: OffsetStart, onDisk: number): Position 
       `partition ${partition} of "${lane.settings.name}" ends at offset ${end}, before ${offset}`,
     )
   }
-  const position = firstInTail(lane, onDisk, start)
+  const position = firstInTail(lane, onDisk, start, boots)
   return lane.tail.at(position)?.offset === offset ? position : undefined
 }
 
 /** The first record in memory from `from` on that is at or after the start; without one the end. */
-function firstInTail(lane: Lane, from: number, start: Start): Position {
+function firstInTail(lane: Lane, from: number, start: Start, boots: Boots): Position {
   for (let at = Math.max(from, lane.tail.first); at < lane.keptEnd; at++) {
     const record = lane.tail.at(at)
-    if (record !== undefined && begins(record, start)) return asPosition(at)
+    if (record !== undefined && begins(record, start, boots)) return asPosition(at)
   }
   return asPosition(lane.keptEnd)
 }
 
-function begins(record: LogRecord, start: Start): boolean {
+function begins(record: LogRecord, start: Start, boots: Boots): boolean {
   switch (start.kind) {
     case 'time':
-      return record.timeMs >= start.timeMs
+      return timeOf(record, boots) >= start.timeMs
     case 'offset':
       return record.partition === start.partition && record.offset >= start.offset
     case 'earliest':

@@ -12,6 +12,7 @@
 import { assert, present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { SluiceError } from '../base/errors.ts'
+import type { ClockWatch } from './clock/watch.ts'
 import type { DataDirLock } from './data-dir.ts'
 import { Lane } from './lane.ts'
 import type {
@@ -58,6 +59,7 @@ export interface SqliteLogParts {
   readonly writer: WriterThread
   readonly lock: DataDirLock
   readonly repairs: Repairs
+  readonly time: ClockWatch
 }
 
 type Follower = (records: readonly LogRecord[]) => void
@@ -69,6 +71,7 @@ export class SqliteLog implements EventLog, SlabOwner {
   readonly failures = new Map<string, string>()
   readonly full = new Map<string, string>()
   readonly segments: Segments
+  readonly time: ClockWatch
   backlogBytes = 0
 
   private readonly clock: Clock
@@ -97,6 +100,7 @@ export class SqliteLog implements EventLog, SlabOwner {
     this.state = parts.state
     this.state.attach(this)
     this.clock = parts.clock
+    this.time = parts.time
     this.writer = parts.writer
     this.lock = parts.lock
     this.lanes = parts.streams.map(
@@ -104,7 +108,12 @@ export class SqliteLog implements EventLog, SlabOwner {
     )
     this.routes = new Routes(parts.streams)
     this.slabs = new Slabs(parts.slabBytes, parts.tailBytes, this)
-    this.reads = new LogReads(parts.dataDir, (name) => this.laneOf(name), parts.repairs)
+    this.reads = new LogReads(
+      parts.dataDir,
+      (name) => this.laneOf(name),
+      parts.repairs,
+      parts.state,
+    )
     this.placing = {
       streamIndex: 0,
       position: 0,
@@ -219,6 +228,7 @@ export class SqliteLog implements EventLog, SlabOwner {
     await this.writer.close()
     for (const lane of this.lanes) this.refuse(lane)
     await this.reads.close()
+    await this.time.close()
     await this.state.close()
     this.lock.release()
   }

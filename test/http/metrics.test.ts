@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { ManualClock } from '../../src/base/clock.ts'
 import { createMetrics } from '../../src/http/http.ts'
-import type { StreamSettings } from '../../src/log/log.ts'
+import type { ClockQuality, StreamSettings } from '../../src/log/log.ts'
 import { MemoryLog } from '../../src/log/memory.ts'
 import { closeReasons, dropReasons, emptyStats } from '../../src/mqtt/stats.ts'
 import { appendText } from '../support/append.ts'
@@ -32,10 +32,11 @@ function given() {
     removed: new Map([['rest', removedNothing()]]),
     space: { freeBytes: 7, totalBytes: 9 },
   }
-  const metrics = createMetrics({ log, stats, retention, clock, logger, version: '1.2.3' })
+  const time = { quality: 'rtc' as ClockQuality, steps: 3 }
+  const metrics = createMetrics({ log, stats, retention, time, clock, logger, version: '1.2.3' })
   onTestFinished(() => metrics.close())
   const scrape = async () => samplesOf(await metrics.scrape())
-  return { clock, log, stats, retention, logger, metrics, scrape }
+  return { clock, log, stats, retention, time, logger, metrics, scrape }
 }
 
 /** `name{labels}` → value. */
@@ -94,6 +95,15 @@ describe('the metrics', () => {
     expect(samples.get('sluice_disk_free_bytes')).toBe(7)
     expect(samples.get('sluice_stream_refusing{stream="rest"}')).toBe(1)
     expect(samples.get('sluice_stream_refusing{stream="telemetry"}')).toBe(0)
+  })
+
+  it('show how far the clock is trusted, and how often it was set', async () => {
+    const { time, scrape } = given()
+    expect((await scrape()).get('sluice_clock_quality')).toBe(1)
+    time.quality = 'synchronised'
+    const samples = await scrape()
+    expect(samples.get('sluice_clock_quality')).toBe(2)
+    expect(samples.get('sluice_clock_steps_total')).toBe(3)
   })
 
   it('show commits and the bounds of each stream', async () => {

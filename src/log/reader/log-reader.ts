@@ -5,6 +5,8 @@
  */
 import fs from 'node:fs'
 import { SluiceError } from '../../base/errors.ts'
+import { BootFile } from '../clock/boot-file.ts'
+import { asWritten, type Boots } from '../clock/time-of.ts'
 import type { Position, ReadQuery, RecordPage, Start, StreamBounds } from '../log.ts'
 import { streamFolder } from '../segment.ts'
 import { type PackedPage, unpackPage } from './page.ts'
@@ -17,6 +19,8 @@ import { StreamReader } from './stream-reader.ts'
  * `record-damaged`, `format-unknown`, `storage`.
  */
 export interface LogReader {
+  /** Why records show the time that they were written with; undefined while all is well. */
+  readonly timesTrouble: string | undefined
   /** The names of the streams, sorted. */
   streams(): string[]
   /** A page; without `end` up to the last record on disk. */
@@ -28,17 +32,34 @@ export interface LogReader {
 
 /** Throws `data-dir-unusable` when `dataDir` is no data directory. */
 export function openLogReader(dataDir: string): LogReader {
-  return new FileLogReader(dataDir)
+  const file = new BootFile(dataDir)
+  return new FileLogReader(
+    dataDir,
+    () => file.boots(),
+    () => file.trouble,
+  )
 }
 
 /** As LogReader, and with pages as the reader thread hands them on. */
 export class FileLogReader implements LogReader {
   private readonly dataDir: string
   private readonly cache = new SegmentCache()
+  private readonly boots: () => Boots
+  private readonly trouble: () => string | undefined
 
-  constructor(dataDir: string) {
+  constructor(
+    dataDir: string,
+    boots: () => Boots = asWritten,
+    trouble: () => string | undefined = () => undefined,
+  ) {
     this.dataDir = dataDir
+    this.boots = boots
+    this.trouble = trouble
     listStreams(dataDir)
+  }
+
+  get timesTrouble(): string | undefined {
+    return this.trouble()
   }
 
   streams(): string[] {
@@ -46,7 +67,7 @@ export class FileLogReader implements LogReader {
   }
 
   read(query: ReadQuery, end?: Position): RecordPage {
-    return unpackPage(query.stream, this.readPacked(query, end))
+    return unpackPage(query.stream, this.readPacked(query, end), this.boots())
   }
 
   readPacked(query: ReadQuery, end: Position | undefined): PackedPage {
@@ -54,11 +75,11 @@ export class FileLogReader implements LogReader {
   }
 
   locate(stream: string, start: Start): Position {
-    return this.ask(stream, (reader) => reader.locate(start))
+    return this.ask(stream, (reader) => reader.locate(start, this.boots()))
   }
 
   bounds(stream: string): StreamBounds {
-    return this.ask(stream, (reader) => reader.bounds())
+    return this.ask(stream, (reader) => reader.bounds(this.boots()))
   }
 
   /** Closes segments that are deleted: their space is freed only then. */

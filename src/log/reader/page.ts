@@ -3,6 +3,7 @@
  * own, so that it can be transferred between threads and be the caller's for good.
  */
 import { crc32 } from 'node:zlib'
+import type { Boots } from '../clock/time-of.ts'
 import { type EntryParts, entryBytes, type Name, readEntries, writeEntry } from '../entry.ts'
 import { asPosition, type RecordPage } from '../log.ts'
 import { SegmentDamaged } from './segment-file.ts'
@@ -47,9 +48,10 @@ export function packPage(records: readonly StoredRecord[], next: number, end: nu
   return { entries, next, end }
 }
 
-export function unpackPage(stream: string, page: PackedPage): RecordPage {
+/** Its records with the times that `boots` know. */
+export function unpackPage(stream: string, page: PackedPage, boots: Boots): RecordPage {
   return {
-    records: readEntries(stream, page.entries),
+    records: readEntries(stream, page.entries, boots),
     next: asPosition(page.next),
     end: asPosition(page.end),
   }

@@ -1,5 +1,6 @@
 /** What the main thread asks of the reader thread. Answers come in the order of the questions. */
 import { type ErrorCode, SluiceError } from '../../base/errors.ts'
+import type { Boots } from '../clock/time-of.ts'
 import type { Position, ReadQuery, Start, StreamBounds } from '../log.ts'
 import type { PackedPage } from './page.ts'
 import { SegmentDamaged } from './segment-file.ts'
@@ -12,6 +13,8 @@ export type ToReader =
   | { readonly kind: 'read'; readonly query: ReadQuery; readonly end: Position }
   | { readonly kind: 'locate'; readonly stream: string; readonly start: Start }
   | { readonly kind: 'bounds'; readonly stream: string }
+  /** What is known of the time of boots from now on. Without an answer. */
+  | { readonly kind: 'boots'; readonly boots: Boots }
   /** Segments were deleted: let go of them. Without an answer. */
   | { readonly kind: 'forget-removed' }
   | { readonly kind: 'close' }

@@ -2,6 +2,7 @@
  * Questions to one segment. Synchronous; each question runs its statements to their end, so that
  * no read transaction outlives it and checkpoints are never held up.
  */
+import type { Moment } from '../clock/time-of.ts'
 import { contentBytes, type EntryParts, type Name } from '../entry.ts'
 import { type Hole, holeEndAt } from '../repair/holes.ts'
 import type { StoredRecord } from './page.ts'
@@ -117,13 +118,16 @@ export class SegmentReader {
     })
   }
 
-  /** The wall time of a record; undefined when the segment does not have it. */
-  timeAt(position: number): number | undefined {
+  /** When the first record at or after a position was written; undefined when there is none. */
+  momentAt(position: number): (Moment & { readonly position: number }) | undefined {
     return this.handle.use((connection) => {
-      const row = connection.rows('SELECT time FROM record WHERE position = ?').get(position) as
-        | [number]
-        | undefined
-      return row?.[0]
+      const row = connection
+        .rows(
+          `SELECT position, boot, monotonic, time FROM record
+           WHERE position >= ? ORDER BY position LIMIT 1`,
+        )
+        .get(position) as [number, number, number, number] | undefined
+      return row && { position: row[0], boot: row[1], monotonicUs: row[2], timeMs: row[3] }
     })
   }
 

@@ -5,6 +5,8 @@
  */
 import { AssertionFailure, assert } from '../../base/assert.ts'
 import { SluiceError } from '../../base/errors.ts'
+import { firstIndex, locateTime } from '../clock/locate-time.ts'
+import { type Boots, type Moment, timeOf } from '../clock/time-of.ts'
 import {
   asOffset,
   asPartition,
@@ -52,7 +54,7 @@ export class StreamReader {
     })
   }
 
-  locate(start: Start): Position {
+  locate(start: Start, boots: Boots): Position {
     return this.ask((segments) => {
       switch (start.kind) {
         case 'earliest':
@@ -60,7 +62,7 @@ export class StreamReader {
         case 'latest':
           return asPosition(this.endOf(segments))
         case 'time':
-          return asPosition(this.locateTime(segments, start.timeMs))
+          return asPosition(this.locateTime(segments, start.timeMs, boots))
         case 'offset':
           return asPosition(this.locateOffset(segments, start.partition, start.offset))
         default:
@@ -69,7 +71,7 @@ export class StreamReader {
     })
   }
 
-  bounds(): StreamBounds {
+  bounds(boots: Boots): StreamBounds {
     return this.ask((segments) => {
       const first = segments[0]?.first ?? 0
       const end = this.endOf(segments)
@@ -80,8 +82,8 @@ export class StreamReader {
         partitions: this.partitionBounds(segments),
         segments: segments.length,
         sizeBytes: segmentsSizeBytes(segments),
-        firstTimeMs: this.timeAt(segments, first, end),
-        lastTimeMs: this.timeAt(segments, end - 1, end),
+        firstTimeMs: this.timeAt(segments, first, end, boots),
+        lastTimeMs: this.timeAt(segments, end - 1, end, boots),
       }
     })
   }
@@ -149,25 +151,31 @@ export class StreamReader {
     segments: readonly SegmentFile[],
     position: number,
     end: number,
+    boots: Boots,
   ): number | undefined {
-    if (position < 0 || position >= end) return undefined
-    return this.segment(segments, segmentIndexAt(segments, position)).timeAt(position)
+    const moment = position < 0 ? undefined : this.momentAt(segments, position, end)
+    return moment && timeOf(moment, boots)
   }
 
-  /**
-   * The first record at or after a time. Two binary searches, over segments and inside one: right
-   * as long as times rise, and near enough across a step of the wall clock.
-   */
-  private locateTime(segments: readonly SegmentFile[], timeMs: number): number {
-    const end = this.endOf(segments)
-    const isBefore = (position: number): boolean => {
-      const time = this.timeAt(segments, position, end)
-      return time !== undefined && time < timeMs
+  /** Of the first record at or after a position: damage may have left holes. */
+  private momentAt(
+    segments: readonly SegmentFile[],
+    position: number,
+    end: number,
+  ): Moment | undefined {
+    if (position >= end) return undefined
+    for (let index = segmentIndexAt(segments, position); index < segments.length; index++) {
+      const moment = this.segment(segments, index).momentAt(position)
+      if (moment !== undefined) return moment.position < end ? moment : undefined
     }
-    const later = firstIndex(0, segments.length, (i) => !isBefore(segments[i]?.first ?? end))
-    if (later === 0) return segments[0]?.first ?? 0
-    const from = segments[later - 1]?.first ?? 0
-    return firstIndex(from, segments[later]?.first ?? end, (position) => !isBefore(position))
+    return undefined
+  }
+
+  private locateTime(segments: readonly SegmentFile[], timeMs: number, boots: Boots): number {
+    const first = segments[0]?.first ?? 0
+    const end = this.endOf(segments)
+    const at = (position: number) => this.momentAt(segments, position, end)
+    return locateTime({ first, end, at }, boots, timeMs)
   }
 
   /** The record with an offset lies in the last segment that begins at or before it. */
@@ -211,16 +219,4 @@ export class StreamReader {
         end: asOffset(end),
       }))
   }
-}
-
-/** The first index in [from, end) that holds, or `end`; all after one that holds must hold. */
-function firstIndex(from: number, end: number, holds: (index: number) => boolean): number {
-  let low = from
-  let high = end
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2)
-    if (holds(middle)) high = middle
-    else low = middle + 1
-  }
-  return low
 }

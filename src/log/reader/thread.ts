@@ -6,6 +6,7 @@
 import { assert, present } from '../../base/assert.ts'
 import { Deque } from '../../base/deque.ts'
 import { type RunningWorker, startWorker } from '../../base/worker.ts'
+import { asWritten, type Boots } from '../clock/time-of.ts'
 import type { Position, ReadQuery, RecordPage, Start, StreamBounds } from '../log.ts'
 import { unpackPage } from './page.ts'
 import { type FromReader, failureOf, type ReaderOptions, type ToReader } from './protocol.ts'
@@ -17,19 +18,26 @@ interface Waiting {
 
 export class ReaderThread {
   private readonly options: ReaderOptions
+  private readonly boots: () => Boots
+  /** Of this boot, as the thread has it; the rows of other boots do not change any more. */
+  private sentRow: unknown = 'nothing yet'
+  private readonly boot: number
   private readonly waiting = new Deque<Waiting>()
   private running: RunningWorker | undefined
   private closing = false
 
-  constructor(dataDir: string) {
+  /** `boots` as they are now; of them only the row of `boot` may be replaced. */
+  constructor(dataDir: string, boots: () => Boots = asWritten, boot = 0) {
     this.options = { dataDir }
+    this.boots = boots
+    this.boot = boot
   }
 
   /** A page of [query.from, end): what is on disk beyond `end` was not told as kept yet. */
   async read(query: ReadQuery, end: Position): Promise<RecordPage> {
     const answer = await this.ask({ kind: 'read', query, end })
     assert(answer.kind === 'page', `a read is answered by a page, not by ${answer.kind}`)
-    return unpackPage(query.stream, answer.page)
+    return unpackPage(query.stream, answer.page, this.boots())
   }
 
   async locate(stream: string, start: Start): Promise<Position> {
@@ -61,10 +69,19 @@ export class ReaderThread {
     assert(!this.closing, 'the reader thread is asked before it is closed')
     this.running ??= this.start()
     const { worker } = this.running
+    if (question.kind !== 'read') this.tellBoots(worker)
     return new Promise((resolve, reject) => {
       this.waiting.push({ resolve, reject })
       worker.postMessage(question)
     })
+  }
+
+  private tellBoots(worker: RunningWorker['worker']): void {
+    const boots = this.boots()
+    const row = boots.get(this.boot)
+    if (row === this.sentRow) return
+    this.sentRow = row
+    worker.postMessage({ kind: 'boots', boots } satisfies ToReader)
   }
 
   private start(): RunningWorker {

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { present } from '../../base/assert.ts'
 import { messageOf, SluiceError } from '../../base/errors.ts'
+import type { Boots } from '../clock/time-of.ts'
 import { FileLogReader } from './log-reader.ts'
 import type { FromReader, ReaderOptions, ToReader } from './protocol.ts'
 import { SegmentDamaged } from './segment-file.ts'
@@ -9,13 +10,14 @@ import { SegmentDamaged } from './segment-file.ts'
 const port = present(parentPort, 'the port of the reader thread')
 const { dataDir } = workerData as ReaderOptions
 let reader: FileLogReader | undefined
+let boots: Boots = new Map()
 
 function opened(): FileLogReader {
-  reader ??= new FileLogReader(dataDir)
+  reader ??= new FileLogReader(dataDir, () => boots)
   return reader
 }
 
-type Question = Exclude<ToReader, { kind: 'close' | 'forget-removed' }>
+type Question = Exclude<ToReader, { kind: 'close' | 'forget-removed' | 'boots' }>
 
 function answer(question: Question): FromReader {
   try {
@@ -42,6 +44,10 @@ port.on('message', (question: ToReader) => {
   if (question.kind === 'close') {
     reader?.close()
     port.close()
+    return
+  }
+  if (question.kind === 'boots') {
+    boots = question.boots
     return
   }
   if (question.kind === 'forget-removed') {

@@ -12,6 +12,7 @@ import type { Clock } from '../../base/clock.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
 import { failPoint } from '../../base/fail-point.ts'
 import type { Logger } from '../../base/logger.ts'
+import { lastTimeOf } from '../clock/time-of.ts'
 import type { EventLog } from '../log.ts'
 import type { GapReason } from '../state.ts'
 import { needs, type Passed, passOver } from './lagging.ts'
@@ -55,8 +56,6 @@ export interface RetentionParts {
   readonly logger: Logger
   /** The wall time for retention by age; undefined while nobody knows it. */
   readonly trustedNow?: () => number | undefined
-  /** The wall time of a segment's last record, where more is known of it than was written. */
-  readonly timeOf?: (segment: FinishedSegment) => number
   /** The space of the file system that holds the data directory. */
   readonly disk?: () => Promise<DiskSpace>
   readonly intervalMs?: number
@@ -162,15 +161,17 @@ export class Retention {
   }
 
   private factsOf(streams: readonly SurveyedStream[]): RetentionFacts {
-    const { log, rules, minFree, clock, trustedNow, timeOf } = this.parts
+    const { log, rules, minFree, clock, trustedNow } = this.parts
+    const boots = log.state.boots()
     const { space } = this
     return {
       streams: streams.map((surveyed) => ({
         ...surveyed,
         rule: rules.get(surveyed.stream) ?? noRule,
-        segments: timeOf
-          ? surveyed.segments.map((segment) => ({ ...segment, lastTimeMs: timeOf(segment) }))
-          : surveyed.segments,
+        segments: surveyed.segments.map((segment) => ({
+          ...segment,
+          lastTimeMs: lastTimeOf(segment, boots),
+        })),
       })),
       cursors: log.state.cursors.list(),
       nowMs: trustedNow ? trustedNow() : clock.now(),

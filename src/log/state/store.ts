@@ -32,6 +32,8 @@ export interface OpenStateOptions {
   readonly flushMs?: number
   /** The lowest number that this boot may get: more than any boot that the records know. */
   readonly bootMin?: number
+  /** What is known of this boot's time, written with its number. */
+  readonly bootRow?: (boot: number) => Boot | undefined
   /** The lowest epoch: more than any that was given out, after a state that was lost. */
   readonly epochMin?: number
   /** Where writes go; the state thread without it. */
@@ -49,6 +51,8 @@ export function openState(options: OpenStateOptions): StateStore {
   const file = new StateFile(dataDir, options.seams ?? realSeams)
   try {
     const boot = file.addBoot(clock.now(), bootMin)
+    const row = options.bootRow?.(boot)
+    if (row !== undefined) file.write([{ kind: 'put-boot', row }])
     const image = { ...file.read(), lastBoot: boot }
     const epoch = Math.max(image.meta.get('epoch') ?? 1, epochMin)
     if (image.meta.get('epoch') !== epoch) {

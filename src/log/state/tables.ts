@@ -85,7 +85,7 @@ export function readImage(db: Database.Database, file: string): StateImage {
         'SELECT name, stream, position, offsets, updated AS updatedMs FROM cursor',
       ),
       gaps: rows<GapRow>('gap', 'SELECT * FROM gap ORDER BY id').flatMap(gapOf),
-      boots: hasTable(db, 'boot') && hasColumn(db, 'boot', 'quality') ? readBoots(db) : [],
+      boots: bootsIn(db),
       lastBoot: lastBoot[0]?.last ?? 0,
     }
   })()
@@ -195,8 +195,11 @@ function gapOf(row: GapRow): Gap[] {
   ]
 }
 
-/** Boots of which nothing is known but the number say nothing about time. */
-function readBoots(db: Database.Database): Boot[] {
+/**
+ * What is known of the time of boots; those of which only the number is known say nothing about it.
+ */
+export function bootsIn(db: Database.Database): Boot[] {
+  if (!hasTable(db, 'boot') || !hasColumn(db, 'boot', 'quality')) return []
   const rows = db
     .prepare('SELECT boot, quality, offset FROM boot WHERE offset IS NOT NULL ORDER BY boot')
     .all() as { boot: number; quality: string | null; offset: number }[]

@@ -190,16 +190,6 @@ describe('retention', () => {
     expect(await firstsOf(log, 'a')).toEqual(firsts)
   })
 
-  it('asks what else is known of the times of records', async () => {
-    const { log, retention } = await given(
-      { a: { ageMs: DAY_MS } },
-      { timeOf: ({ first, lastTimeMs }) => (first === 0 ? lastTimeMs - 2 * DAY_MS : lastTimeMs) },
-    )
-    const firsts = await fill(log, 'a', 3)
-    await retention.run()
-    expect(await firstsOf(log, 'a')).toEqual(firsts.slice(1))
-  })
-
   it('looks by itself when much was committed', async () => {
     const { log } = await given({ a: { sizeBytes: 1 } }, { commitBytes: 4096 })
     for (let round = 0; round < 20; round++) await keep(log, 'a/x', 20)
