@@ -1,6 +1,6 @@
 /**
- * Documents, tried: the script of FORMAT.md on real segments, its numbers, the configuration of the
- * README, and the metrics that OPERATIONS.md lists.
+ * Documents, tried: the script of FORMAT.md on real segments, its tables and numbers, the
+ * configuration and the commands of the README, and the metrics that OPERATIONS.md lists.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -12,8 +12,12 @@ import { loadConfig } from '../src/config/config.ts'
 import { createMetrics } from '../src/http/http.ts'
 import { MemoryLog } from '../src/log/memory.ts'
 import { hashOf, partitionOf } from '../src/log/partition.ts'
+import { HOLE_TABLE } from '../src/log/repair/holes.ts'
+import { SEGMENT_TABLES } from '../src/log/segment.ts'
+import { migrate } from '../src/log/state/tables.ts'
 import { emptyStats } from '../src/mqtt/stats.ts'
 import { emptyFolder, keep, open, segmentFiles, stream } from './log/given.ts'
+import { runCli } from './support/cli-context.ts'
 import { collectingLogger } from './support/logger.ts'
 
 const document = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
@@ -67,6 +71,42 @@ describe.skipIf(!hasPython)('the script that verifies a segment', () => {
   })
 })
 
+describe('the tables of the format', () => {
+  const db = new Database(':memory:')
+  db.exec(SEGMENT_TABLES + HOLE_TABLE)
+  migrate(db, 'memory')
+  const tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck().all()
+  const columnsOf = new Map(
+    tables.map((table) => {
+      const columns = db.pragma(`table_info(${String(table)})`) as { name: string }[]
+      return [String(table), columns.map(({ name }) => name)] as const
+    }),
+  )
+
+  it.each([...columnsOf])('has each column of %s, and no other', (table, columns) => {
+    const heading = new RegExp(`^### (?:\\w+, )*${table}\\b.*$`, 'm')
+    const [, section = ''] = format.split(heading)
+    const text = section.split(/^##/m)[0] ?? ''
+    // The columns of meta stand in a sentence: its table lists the keys.
+    const place = table === 'meta' ? /^`.*$/m : /^\| column [\s\S]*?\n\n/m
+    const rows = (place.exec(text)?.[0] ?? '').split('\n')
+    const names = rows.flatMap((row) =>
+      table === 'meta'
+        ? [...row.matchAll(/`(\w+)`/g)].map(([, name]) => name)
+        : [...(row.split('|')[1] ?? '').matchAll(/`(\w+)`/g)].map(([, name]) => name),
+    )
+    expect(names.toSorted()).toEqual(columns.toSorted())
+  })
+})
+
+it('lists every command in the README, and none that is not there', async () => {
+  const { out } = await runCli(['--help'])
+  const commands = [...out.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name]) => name)
+  expect(commands.length).toBeGreaterThan(5)
+  const rows = [...document('README.md').matchAll(/^\| `sluice ([a-z-]+)/gm)]
+  expect(rows.map(([, name]) => name).toSorted()).toEqual(commands.toSorted())
+})
+
 it('gives hashes and partitions that the gateway computes too', () => {
   const rows = [...format.matchAll(/^\| (`.+`|\(empty\)) \| (\d+) \| (\d) \| (\d) \|$/gm)]
   expect(rows.length).toBeGreaterThan(5)
@@ -90,6 +130,7 @@ it('lists every metric for operators, and none that is not there', async () => {
     log: new MemoryLog([stream('a')], clock),
     stats: emptyStats(),
     retention: { removed: new Map(), space: undefined },
+    time: { quality: 'none', steps: 0 },
     clock,
     logger: collectingLogger(),
     version: '1',

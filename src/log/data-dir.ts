@@ -65,9 +65,9 @@ function lock(dataDir: string): DataDirLock {
 }
 
 /**
- * Makes a folder and everything above it, durably. A folder that is there already is synced as well:
- * the start that made it may have ended before its sync, and a power loss would take the folder and
- * all that was acknowledged in it.
+ * Makes a folder and everything above it, durably. A folder that is there already is synced as
+ * well: the start that made it may have ended before its sync, and a power loss would take the
+ * folder and all that was acknowledged in it.
  */
 function makeFolder(folder: string): void {
   const whole = path.resolve(folder)

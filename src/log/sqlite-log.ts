@@ -234,8 +234,8 @@ export class SqliteLog implements EventLog, SlabOwner {
   }
 
   /**
-   * A slab may go when the writer has read it and all it holds is on disk. What waits on a suspended
-   * stream has copies: the writer's own, and the tail's when the slab goes.
+   * A slab may go when the writer has read it and all it holds is on disk. What waits on a
+   * suspended stream has copies: the writer's own, and the tail's when the slab goes.
    */
   isReleasable(slab: Slab): boolean {
     if (slab.lastBatch > this.sequenceRead) return false

@@ -19,7 +19,8 @@ const PAHO = `
 import sys, threading
 import paho.mqtt.client as mqtt
 port, version = int(sys.argv[1]), int(sys.argv[2])
-args = {} if not hasattr(mqtt, 'CallbackAPIVersion') else {'callback_api_version': mqtt.CallbackAPIVersion.VERSION1}
+api = getattr(mqtt, 'CallbackAPIVersion', None)
+args = {} if api is None else {'callback_api_version': api.VERSION1}
 client = mqtt.Client(client_id=f'paho-{version}', protocol=version, **args)
 done = threading.Event()
 got = []

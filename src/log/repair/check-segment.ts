@@ -30,8 +30,16 @@ export type Checked =
   | { readonly kind: 'sound'; readonly facts: SegmentFacts }
   | { readonly kind: 'damaged'; readonly why: string }
 
-/** Codes that say that the file, not the user's right to it, is at fault. */
-const DAMAGE = /^(SQLITE_CORRUPT|SQLITE_NOTADB|SQLITE_IOERR|SQLITE_FORMAT|SQLITE_ERROR|EIO)/
+/**
+ * Codes that say that the file, not the user's right to it nor the disk around it, is at fault. Of
+ * the
+ * I/O errors only those of reading: a full disk shows as IOERR_SHMSIZE, IOERR_WRITE and others, and
+ * a healthy file must not be set aside for that.
+ */
+const DAMAGE =
+  /^(SQLITE_CORRUPT|SQLITE_NOTADB|SQLITE_IOERR_(READ|SHORT_READ|CORRUPTFS|DATA)|SQLITE_FORMAT|SQLITE_ERROR|EIO)/
+/** Codes of a medium that may answer at the second try. */
+const PASSING = /^(SQLITE_IOERR|EIO)/
 /** The records at the end of a segment that are checked at a start: a few milliseconds. */
 const LAST_RECORDS = 1000
 const MAGIC = 'SQLite format 3\0'
@@ -50,18 +58,32 @@ export function checkSegment(file: string, stream: string, first: number): Check
 /** The same without the WAL's bytes, which change while a writer is at work. */
 export function checkDatabase(file: string, stream: string, first: number): Checked {
   try {
-    const isOurs = isSegment(file)
-    if (isOurs !== undefined) return damaged(isOurs)
-    const db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
-    try {
-      return look(db, file, stream, first)
-    } finally {
-      db.close()
-    }
+    return checkOnce(file, stream, first)
   } catch (thrown) {
-    if (!isDamage(thrown)) throw thrown
-    return damaged(messageOf(thrown))
+    if (!PASSING.test(codeOf(thrown) ?? '')) return damagedBy(thrown)
   }
+  try {
+    return checkOnce(file, stream, first)
+  } catch (thrown) {
+    return damagedBy(thrown)
+  }
+}
+
+function checkOnce(file: string, stream: string, first: number): Checked {
+  const isOurs = isSegment(file)
+  if (isOurs !== undefined) return damaged(isOurs)
+  const db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
+  try {
+    return look(db, file, stream, first)
+  } finally {
+    db.close()
+  }
+}
+
+/** Throws what does not tell of damage. */
+function damagedBy(thrown: unknown): Checked {
+  if (!isDamage(thrown)) throw thrown
+  return damaged(messageOf(thrown))
 }
 
 /** Whether an error tells of damage in a file. */

@@ -14,24 +14,23 @@
  *   - its WAL holds commits behind damaged bytes (wal.ts): SQLite would drop those silently. They
  *     are salvaged from the frames, what is missing between becomes a hole, and the end is in doubt
  *     as above;
- *   - its WAL is missing after an unclean stop (running-mark.ts): the same;
  *   - the last segment is sealed: the one behind it, which was made before the seal, is missing. A
  *     hole of a whole segment's records stands for it;
  *   - the last segment has no rows, and the one before ends earlier than its name says: the name is
  *     the proof that everything in between was given out. It becomes a hole.
  * What nothing on disk can tell: a bit that flips in the very last transaction of a WAL looks like
  * the torn end of a power cut, which was never acknowledged; a WAL that is cut off at the end of a
- * transaction looks like a shorter one; and a segment that was begun in the last run and whose WAL
- * is gone before any of it was moved looks as if nothing had been written to it. Then the stream
- * ends earlier, without a gap.
+ * transaction looks like a shorter one; and a WAL that somebody took away looks like one that
+ * SQLite has moved into its database and removed. Then the stream ends earlier, without a gap.
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import type { AckRule } from '../log.ts'
 import { firstPositionOf, segmentFileName, streamFolder } from '../segment.ts'
 import { STATE_FILE } from '../state/state-file.ts'
 import { segmentNames } from '../writer/recovery.ts'
 import { isUnsealed, NEXT_FILE, PREPARE_FILE, ROLL_FILE } from '../writer/segment-file.ts'
-import { type Checked, checkSegment } from './check-segment.ts'
+import { type Checked, checkDatabase, checkSegment } from './check-segment.ts'
 import { type RepairNote, readNotes } from './notes.ts'
 import { dropSalvage, finishSwap, repairSegment } from './repair-segment.ts'
 import { checkState, setStateAside } from './repair-state.ts'
@@ -41,7 +40,7 @@ import { readWal } from './wal.ts'
 
 export interface StartOptions {
   readonly dataDir: string
-  readonly streams: readonly { readonly name: string; readonly partitions: number }[]
+  readonly streams: readonly StartStream[]
   readonly segmentBytes: number
 }
 
@@ -74,7 +73,7 @@ export function repairAtStart(options: StartOptions): StartFindings {
   const total = { segments: 0, unfinished: 0, unsealed: 0, walFrames: 0, lastBoot: 0 }
   const repaired: RepairNote[] = []
   for (const stream of streams) {
-    const one = new StreamStart(options, stream, running)
+    const one = new StreamStart(options, stream)
     one.repair()
     repaired.push(...one.repaired)
     total.segments += one.segments
@@ -98,11 +97,21 @@ export function repairAtStart(options: StartOptions): StartFindings {
   }
 }
 
-/** Sets a damaged `state.db` aside. A missing one is lost, too, when there are records. */
+/** A stream as far as a start must know it. */
+export interface StartStream {
+  readonly name: string
+  readonly partitions: number
+  readonly ackAfter: AckRule
+}
+
+/**
+ * Sets a damaged `state.db` aside. A missing one is lost, too, when there are records; one that is
+ * empty without any is what a first start left that ended early.
+ */
 function repairState(dataDir: string, hasSegments: boolean): string | undefined {
-  if (checkState(dataDir, 'write') !== undefined) return setStateAside(dataDir)
-  const isMissing = !fs.existsSync(path.join(dataDir, STATE_FILE))
-  return isMissing && hasSegments ? 'missing' : undefined
+  const size = fs.statSync(path.join(dataDir, STATE_FILE), { throwIfNoEntry: false })?.size
+  if (size === undefined || (size === 0 && !hasSegments)) return hasSegments ? 'missing' : undefined
+  return checkState(dataDir, 'write') === undefined ? undefined : setStateAside(dataDir)
 }
 
 class StreamStart {
@@ -113,20 +122,13 @@ class StreamStart {
   walFrames = 0
   lastBoot = 0
   private readonly options: StartOptions
-  private readonly stream: { readonly name: string; readonly partitions: number }
+  private readonly stream: StartStream
   private readonly folder: string
-  /** Undefined after a clean stop. */
-  private readonly running: ReadonlySet<string> | undefined
 
-  constructor(
-    options: StartOptions,
-    stream: { readonly name: string; readonly partitions: number },
-    running: ReadonlySet<string> | undefined,
-  ) {
+  constructor(options: StartOptions, stream: StartStream) {
     this.options = options
     this.stream = stream
     this.folder = streamFolder(options.dataDir, stream.name)
-    this.running = running
   }
 
   repair(): void {
@@ -151,8 +153,6 @@ class StreamStart {
   private repairLast(last: string, before: string | undefined): void {
     const first = firstPositionOf(last) ?? 0
     this.walFrames += readWal(this.fileOf(`${last}-wal`)).frames
-    // Before anything opens the segment: SQLite makes a new WAL with its first look.
-    const hasWal = fs.existsSync(this.fileOf(`${last}-wal`))
     const checked = this.check(last)
     if (checked.kind === 'damaged') {
       this.fix(last, checked.why)
@@ -160,9 +160,9 @@ class StreamStart {
     }
     const { isEmpty, isSealed, isSalvaged, end, lastBoot } = checked.facts
     this.lastBoot = lastBoot
-    if (!isSealed && !hasWal && this.hadWal(last, isEmpty)) {
-      this.fix(last, 'its WAL is missing after an unclean stop')
-    } else if (isEmpty) {
+    // That it has no WAL says nothing: SQLite takes it away with every orderly close, and so does a
+    // process that ends by an exception, or anybody who looks at the file after a crash.
+    if (isEmpty) {
       if (before !== undefined) this.repairBefore(before, first)
       else if (first > 0) this.fix(segmentFileName(0), 'every segment before this one is missing')
     } else if (isSealed && !isSalvaged) {
@@ -186,7 +186,12 @@ class StreamStart {
   }
 
   private check(name: string): Checked {
-    return checkSegment(this.fileOf(name), this.stream.name, firstPositionOf(name) ?? 0)
+    const first = firstPositionOf(name) ?? 0
+    // Without a sync at each commit a power loss may leave any page of the WAL unwritten: what
+    // SQLite makes of it is all that was promised.
+    return this.stream.ackAfter === 'fsync'
+      ? checkSegment(this.fileOf(name), this.stream.name, first)
+      : checkDatabase(this.fileOf(name), this.stream.name, first)
   }
 
   private fix(file: string, why: string): void {
@@ -194,12 +199,6 @@ class StreamStart {
     const { name: stream, partitions } = this.stream
     const slack = recordsMax(segmentBytes)
     this.repaired.push(repairSegment(dataDir, { stream, file, why, partitions }, slack))
-  }
-
-  /** A segment that is begun while the gateway runs may have no WAL as long as it has no rows. */
-  private hadWal(name: string, isEmpty: boolean): boolean {
-    if (this.running === undefined) return false
-    return !isEmpty || this.running.has(`${this.stream.name}/${name}`)
   }
 
   private fileOf(name: string): string {

@@ -30,7 +30,9 @@ const PUBCOMP_FIRST = 0x70
 /** Ten windows of an eager client; at 256 B that is the byte limit too. */
 const INFLIGHT_RECORDS_MAX = 4096
 const INFLIGHT_BYTES_MAX = 1024 * 1024
-/** What a message in flight costs beside its bytes: its entry's head and the objects that carry it. */
+/**
+ * What a message in flight costs beside its bytes: its entry's head and the objects that carry it.
+ */
 const MESSAGE_COST_BYTES = 300
 /** QoS 2 identifiers between PUBLISH and PUBREL; MQTT 5 clients are told so in CONNACK. */
 export const RECEIVE_MAXIMUM = 4096

@@ -65,7 +65,10 @@ const invalid = (reason: number, sentence: string): PropertyBlock => ({
   sentence,
 })
 
-/** Reads a block to its end; only `allowed` identifiers may stand in it, each once but user properties. */
+/**
+ * Reads a block to its end; only `allowed` identifiers may stand in it, each once but user
+ * properties.
+ */
 export function readProperties(block: BodyReader, allowed: ReadonlySet<number>): PropertyBlock {
   const numbers = new Map<number, number>()
   const seen = new Set<number>()

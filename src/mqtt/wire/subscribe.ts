@@ -1,7 +1,7 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE [MQTT-3.8] [MQTT-3.10] and their answers. Ours, because the protocol
- * library joins equal filters and sorts ones that look like numbers, so that the codes of its SUBACK
- * do not stand in the order of the filters [MQTT-3.9.3-1].
+ * library joins equal filters and sorts ones that look like numbers, so that the codes of its
+ * SUBACK do not stand in the order of the filters [MQTT-3.9.3-1].
  */
 import type { QoS } from '../../log/log.ts'
 import { filterFault } from '../../log/topics.ts'
@@ -66,7 +66,8 @@ export function readSubscribe(
     asked.push(askedFor(filter, options, id, version))
   }
   if (body.isBroken) return fault(Reason.malformedPacket, 'SUBSCRIBE is cut short')
-  if (asked.length === 0) return fault(Reason.protocolError, 'SUBSCRIBE has no filter') // [MQTT-3.8.3-2]
+  // [MQTT-3.8.3-2]
+  if (asked.length === 0) return fault(Reason.protocolError, 'SUBSCRIBE has no filter')
   return { packetId: head.packetId, asked }
 }
 

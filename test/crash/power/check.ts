@@ -78,7 +78,9 @@ export async function checkImage(
 /** A stream's records: the number of each by its position, in order. */
 type Found = Map<number, number>
 
-/** Reads every stream; every place and byte is looked at. A hole must be one that the ledger tells. */
+/**
+ * Reads every stream; every place and byte is looked at. A hole must be one that the ledger tells.
+ */
 function readAll(
   dataDir: string,
   load: Load,
