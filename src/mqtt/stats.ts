@@ -7,6 +7,8 @@ export const dropReasons = [
   'slow-subscriber',
   /** Larger than the subscriber's maximum packet size [MQTT-3.1.2-24]. */
   'too-large-for-subscriber',
+  /** Gone from the log before a lagging subscriber came to them; of its topics or not. */
+  'lagged-past-retention',
   /** The subscriber's connection ended with messages waiting for it. */
   'subscriber-gone',
   /** The log refused it: storage failed. */

@@ -138,6 +138,29 @@ describe.each([4, 5] as const)('delivery over MQTT version %i', (version) => {
     )
   })
 
+  it('D3: counts what left the log before a lagging subscriber came to it', async () => {
+    const { connect, mqtt, log } = await frontEnd({ maxInflight: 3 })
+    const subscriber = await connect({ version, acks: false })
+    await subscriber.subscribe('a', 1)
+    await publishMany(await connect({ version }), 'a', 9000)
+    const read = log.read.bind(log)
+    log.read = (query) => read({ ...query, from: Math.max(query.from, 8000) as never })
+    for (let acked = 0; mqtt.stats.laggingSubscribers > 0; ) {
+      const known = subscriber.publishes.length
+      for (; acked < known; acked++) {
+        const { messageId } = subscriber.publishes[acked] ?? {}
+        subscriber.send({ cmd: 'puback', messageId } as never)
+      }
+      await subscriber.until(
+        () => subscriber.publishes.length > known || mqtt.stats.laggingSubscribers === 0,
+        'more',
+      )
+    }
+    const gone = mqtt.stats.dropped['lagged-past-retention']
+    expect(gone).toBeGreaterThan(7000)
+    expect(gone).toBeLessThanOrEqual(8000)
+  })
+
   it('D3: bounds what a stuck subscriber holds of messages that no stream takes', async () => {
     const { connect, mqtt } = await frontEnd({}, [{ ...everything, topics: ['kept/#'] }])
     const stuck = await connect({ version, acks: false })

@@ -36,8 +36,10 @@ export type Checked =
  * I/O errors only those of reading: a full disk shows as IOERR_SHMSIZE, IOERR_WRITE and others, and
  * a healthy file must not be set aside for that.
  */
-const DAMAGE =
-  /^(SQLITE_CORRUPT|SQLITE_NOTADB|SQLITE_IOERR_(READ|SHORT_READ|CORRUPTFS|DATA)|SQLITE_FORMAT|SQLITE_ERROR|EIO)/
+const DAMAGE = new RegExp(
+  '^(SQLITE_CORRUPT|SQLITE_NOTADB|SQLITE_FORMAT|SQLITE_ERROR|EIO' +
+    '|SQLITE_IOERR_(READ|SHORT_READ|CORRUPTFS|DATA))',
+)
 /** Codes of a medium that may answer at the second try. */
 const PASSING = /^(SQLITE_IOERR|EIO)/
 /** The records at the end of a segment that are checked at a start: a few milliseconds. */

@@ -64,6 +64,7 @@ export class CatchUp {
   private deliver(stream: string, page: RecordPage): void {
     this.reading = false
     if (this.stopped) return
+    this.countGone(stream, page)
     for (const record of page.records) {
       const match = this.parts.tree
         .match(record.topic)
@@ -79,6 +80,16 @@ export class CatchUp {
     }
     this.subscriber.pump()
     this.parts.flush()
+  }
+
+  /** Every record is asked for, so a jump means records that retention or damage took away. */
+  private countGone(stream: string, page: RecordPage): void {
+    let expected: number = this.places.get(stream) ?? page.next
+    for (const { position } of page.records) {
+      this.parts.stats.dropped['lagged-past-retention'] += position - expected
+      expected = position + 1
+    }
+    this.parts.stats.dropped['lagged-past-retention'] += Math.max(0, page.next - expected)
   }
 
   private fail(stream: string, thrown: unknown): void {
