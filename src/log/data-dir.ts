@@ -12,6 +12,8 @@ import Database from 'better-sqlite3'
 import { assert } from '../base/assert.ts'
 import { codeOf, messageOf, SluiceError } from '../base/errors.ts'
 import { streamFolder } from './segment.ts'
+import { diskFreeBytes, RESERVE_BYTES, RESERVE_FILE } from './state/reserve.ts'
+import { isFull } from './state/state-file.ts'
 import { syncFolder } from './writer/segment-file.ts'
 
 /** A stream's name is a folder's name: nothing that leads elsewhere or is hidden. */
@@ -44,6 +46,26 @@ export function makeStreamFolders(dataDir: string, streams: readonly string[]): 
 }
 
 /**
+ * Whether a start failed for want of space that the reserve can give. SQLite has many codes for a
+ * full disk (of a file that cannot be made it says CANTOPEN), so the free space counts as well.
+ */
+export function reserveMayHelp(dataDir: string, cause: unknown): boolean {
+  if (codeOf(cause) === undefined || !fs.existsSync(path.join(dataDir, RESERVE_FILE))) return false
+  return isForSpace(cause) || diskFreeBytes(dataDir) < RESERVE_BYTES
+}
+
+/** Causes that come from another thread are only their code. */
+function isForSpace(cause: unknown): boolean {
+  if (cause instanceof SluiceError) return isForSpace(cause.cause)
+  return isFull(typeof cause === 'string' ? { code: cause } : cause)
+}
+
+/** Gives the space of the reserve to the start; the state takes it again when there is plenty. */
+export function spendReserve(dataDir: string): void {
+  fs.rmSync(path.join(dataDir, RESERVE_FILE), { force: true })
+}
+
+/**
  * An exclusive transaction on a file of its own: the kernel lets go of it when the process ends in
  * whatever way, so no stale lock is left to clean up.
  */
@@ -51,6 +73,8 @@ function lock(dataDir: string): DataDirLock {
   const db = new Database(path.join(dataDir, 'gateway.lock'), { timeout: 0 })
   try {
     db.pragma('locking_mode = EXCLUSIVE')
+    // Nothing is ever written: a journal in a file would only need space that a full disk has not.
+    db.pragma('journal_mode = MEMORY')
     db.exec('BEGIN EXCLUSIVE')
   } catch (cause) {
     db.close()

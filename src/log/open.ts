@@ -1,8 +1,10 @@
+import { present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
+import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { type ClockProbe, clockProbe } from './clock/probe.ts'
 import { bootRow, ClockWatch, rowAtStart } from './clock/watch.ts'
-import { makeStreamFolders, takeDataDir } from './data-dir.ts'
+import { makeStreamFolders, reserveMayHelp, spendReserve, takeDataDir } from './data-dir.ts'
 import type { EventLog, StreamSettings } from './log.ts'
 import { noteRepairs } from './repair/ledger.ts'
 import { Repairs } from './repair/repairs.ts'
@@ -11,8 +13,10 @@ import { hasRepairs, repairSentence, startSentence } from './repair/sentences.ts
 import { repairAtStart, type StartFindings } from './repair/start.ts'
 import type { Segments } from './retention/segments.ts'
 import { SqliteLog } from './sqlite-log.ts'
+import type { ReserveState } from './state/protocol.ts'
 import { openState, type StateStore } from './state/store.ts'
 import { WriterThread } from './threads.ts'
+import type { StreamEnd } from './writer/protocol.ts'
 
 export type { ClockNumbers } from './clock/watch.ts'
 
@@ -49,46 +53,45 @@ export type OpenedLog = EventLog & { readonly segments: Segments; readonly time:
  * Rejects with SluiceError `data-dir-locked`, `data-dir-unusable`, `format-unknown` or `storage`.
  */
 export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
+  try {
+    return await openOnce(options, 'kept')
+  } catch (cause) {
+    if (!reserveMayHelp(options.dataDir, cause)) throw cause
+    // G5: retention, which frees space, can only begin when the log is open.
+    options.logger?.warn(
+      {},
+      `the disk is full: the reserve is given up to start: ${messageOf(cause)}`,
+    )
+    return openOnce(options, 'spent')
+  }
+}
+
+async function openOnce(options: OpenLogOptions, reserve: ReserveState): Promise<OpenedLog> {
   const { dataDir, streams, clock, clockProbe: probe = clockProbe(clock) } = options
   const lock = takeDataDir(dataDir)
+  let openedState: StateStore | undefined
+  let openedWriter: WriterThread | undefined
   try {
+    if (reserve === 'spent') spendReserve(dataDir)
     makeStreamFolders(
       dataDir,
       streams.map((stream) => stream.name),
     )
     const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES
     const start = repairAtStart({ dataDir, streams, segmentBytes })
-    const state = openState({
-      dataDir,
-      clock,
-      bootMin: start.bootMin,
-      epochMin: start.epochMin,
-      bootRow: (boot) => rowAtStart(boot, clock, probe),
-      ...(options.logger && { logger: options.logger }),
-    })
+    const state = stateOf(options, start, probe)
+    openedState = state
     await noteRepairs(dataDir, state, start.stateLost !== undefined)
     writeNumbers(dataDir, state)
-    const writer = new WriterThread(
-      {
-        dataDir,
-        streams: streams.map(({ name, partitions, ackAfter, lingerMs }) => ({
-          name,
-          partitions,
-          ackAfter,
-          lingerMs,
-        })),
-        segmentBytes,
-        walBytesMax: options.walBytesMax ?? WAL_BYTES_MAX,
-      },
-      options.logger,
-    )
+    const writer = writerOf(options, segmentBytes)
+    openedWriter = writer
     const found = await writer.open()
     markRunning(
       dataDir,
       streams.map(({ name }) => name),
     )
-    tellStart(start, state, options.logger)
-    return new SqliteLog({
+    let isSettled = false
+    const log = new SqliteLog({
       dataDir,
       streams,
       found,
@@ -97,26 +100,91 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
       writer,
       lock: {
         release: () => {
-          unmarkRunning(dataDir)
+          // Else the next start must find this stop unclean, too: it has the epoch to raise.
+          if (isSettled) unmarkRunning(dataDir)
           lock.release()
         },
       },
-      repairs: new Repairs({
-        dataDir,
-        streams: streams.map(({ name }) => name),
-        state,
-        repair: (stream, file) => writer.repair(stream, file),
-        retire: (stream, file) => writer.post({ kind: 'retire', stream, file }),
-        logger: options.logger,
-      }),
+      repairs: repairsOf(options, state, writer),
       time: watchClock(state, probe, options),
       slabBytes: options.slabBytes ?? SLAB_BYTES,
       tailBytes: options.tailBytes ?? TAIL_BYTES,
     })
+    try {
+      await settleEnds(start, found, state, options)
+      isSettled = true
+    } catch (cause) {
+      await log.close()
+      throw cause
+    }
+    tellStart(start, state, options.logger)
+    return log
   } catch (cause) {
+    // In this order: the threads have the files open that the lock stands for.
+    if (openedWriter !== undefined) openedWriter.onReport = () => undefined
+    await openedWriter?.close()
+    await openedState?.close()
     lock.release()
     throw cause
   }
+}
+
+function stateOf(options: OpenLogOptions, start: StartFindings, probe: ClockProbe): StateStore {
+  const { dataDir, clock, logger } = options
+  return openState({
+    dataDir,
+    clock,
+    bootMin: start.bootMin,
+    epochMin: start.epochMin,
+    bootRow: (boot) => rowAtStart(boot, clock, probe),
+    ...(logger && { logger }),
+  })
+}
+
+function writerOf(options: OpenLogOptions, segmentBytes: number): WriterThread {
+  const { dataDir, streams, walBytesMax = WAL_BYTES_MAX, logger } = options
+  const written = streams.map(({ name, partitions, ackAfter, lingerMs }) => ({
+    name,
+    partitions,
+    ackAfter,
+    lingerMs,
+  }))
+  return new WriterThread({ dataDir, streams: written, segmentBytes, walBytesMax }, logger)
+}
+
+function repairsOf(options: OpenLogOptions, state: StateStore, writer: WriterThread): Repairs {
+  const { dataDir, streams, logger } = options
+  return new Repairs({
+    dataDir,
+    streams: streams.map(({ name }) => name),
+    state,
+    repair: (stream, file) => writer.repair(stream, file),
+    retire: (stream, file) => writer.post({ kind: 'retire', stream, file }),
+    logger,
+  })
+}
+
+/**
+ * A crash takes the end of a stream with it that is not synced at each commit: its positions and
+ * offsets are given out again (S3), and a cursor may have read further than what was found.
+ */
+async function settleEnds(
+  start: StartFindings,
+  found: readonly StreamEnd[],
+  state: StateStore,
+  { dataDir, streams, logger }: OpenLogOptions,
+): Promise<void> {
+  const isRepeated = start.wasUnclean && streams.some(({ ackAfter }) => ackAfter !== 'fsync')
+  const ends = new Map(streams.map(({ name }, index) => [name, present(found[index], 'its end')]))
+  const takenBack = await state.settle(ends, isRepeated)
+  writeNumbers(dataDir, state)
+  if (takenBack.length === 0) return
+  const names = takenBack.map(({ name, stream }) => `"${name}" of "${stream}"`).join(', ')
+  logger?.warn(
+    { epoch: state.epoch },
+    `cursors were ahead of the end of their stream, which lost records in a stop that was not ` +
+      `clean; they go on from its end: ${names}`,
+  )
 }
 
 function watchClock(state: StateStore, probe: ClockProbe, options: OpenLogOptions): ClockWatch {

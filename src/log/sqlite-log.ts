@@ -93,6 +93,8 @@ export class SqliteLog implements EventLog, SlabOwner {
   private flushScheduled = false
   private settling = false
   private closed = false
+  /** Reads that are not answered yet: one that heals writes to the state. */
+  private readonly reading = new Set<Promise<unknown>>()
 
   constructor(parts: SqliteLogParts) {
     this.streams = parts.streams
@@ -205,15 +207,15 @@ export class SqliteLog implements EventLog, SlabOwner {
   }
 
   read(query: ReadQuery): Promise<RecordPage> {
-    return this.reads.read(query)
+    return this.noted(this.reads.read(query))
   }
 
   locate(stream: string, start: Start): Promise<Position> {
-    return this.reads.locate(stream, start)
+    return this.noted(this.reads.locate(stream, start))
   }
 
   bounds(stream: string): Promise<StreamBounds> {
-    return this.reads.bounds(stream)
+    return this.noted(this.reads.bounds(stream))
   }
 
   recent(stream: string, position: Position): LogRecord | undefined {
@@ -227,10 +229,20 @@ export class SqliteLog implements EventLog, SlabOwner {
     this.closed = true
     await this.writer.close()
     for (const lane of this.lanes) this.refuse(lane)
+    // The keeper has ended: no repair begins any more, and what it did is noted before the state
+    // goes.
+    await Promise.allSettled(this.reading)
     await this.reads.close()
     await this.time.close()
     await this.state.close()
     this.lock.release()
+  }
+
+  private noted<T>(read: Promise<T>): Promise<T> {
+    const done = () => this.reading.delete(read)
+    this.reading.add(read)
+    read.then(done, done)
+    return read
   }
 
   /**

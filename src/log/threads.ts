@@ -17,6 +17,11 @@ import type {
 
 export type WriterReport = Extract<FromWriter, { kind: 'report' }>
 
+interface Asked {
+  readonly resolve: (answer: KeeperAnswer) => void
+  readonly reject: (cause: Error) => void
+}
+
 /**
  * The writer thread, and the keeper thread behind it, which starts with its first order: most
  * small gateways never fill half a segment between two starts, and a thread costs memory.
@@ -29,7 +34,8 @@ export class WriterThread {
   private readonly keeperOptions: KeeperOptions
   private keeper: RunningWorker | undefined
   /** Who waits for the keeper's answers, in the order of the questions. */
-  private readonly asked = new Deque<(answer: KeeperAnswer) => void>()
+  private readonly asked = new Deque<Asked>()
+  private closing = false
   private readonly opened: Promise<readonly StreamEnd[]>
   private readonly closed: Promise<void>
 
@@ -66,16 +72,22 @@ export class WriterThread {
     this.thread.worker.postMessage(message)
   }
 
-  /** Commits and reports what is open, then ends both threads. */
+  /**
+   * Commits and reports what is open, then ends both threads. What the keeper was asked before is
+   * answered; whatever it is asked afterwards is rejected.
+   */
   async close(): Promise<void> {
+    this.closing = true
     this.thread.expectExit()
     this.post({ kind: 'close' })
-    await this.closed
+    // A writer that could not open its streams has left by itself.
+    await Promise.race([this.closed, this.thread.ended()])
     await this.thread.ended()
     if (this.keeper === undefined) return
     this.keeper.expectExit()
     this.toKeeper({ kind: 'close' })
     await this.keeper.ended()
+    for (let asked = this.asked.shift(); asked; asked = this.asked.shift()) asked.reject(closed())
   }
 
   /** The facts of the finished segments, by the log's order of streams. */
@@ -100,9 +112,10 @@ export class WriterThread {
   }
 
   private ask(question: ToKeeper): Promise<KeeperAnswer> {
+    if (this.closing) return Promise.reject(closed())
     this.keeper ??= this.startKeeper()
-    return new Promise((resolve) => {
-      this.asked.push(resolve)
+    return new Promise((resolve, reject) => {
+      this.asked.push({ resolve, reject })
       this.toKeeper(question)
     })
   }
@@ -144,7 +157,7 @@ export class WriterThread {
       case 'surveyed':
       case 'removed':
       case 'repair':
-        present(this.asked.shift(), 'who waits for the answer')(message)
+        present(this.asked.shift(), 'who waits for the answer').resolve(message)
         break
       case 'sealed':
       case 'closed':
@@ -153,4 +166,8 @@ export class WriterThread {
         message satisfies never
     }
   }
+}
+
+function closed(): SluiceError {
+  return new SluiceError('storage', 'the log was closed: its files are left as they are')
 }

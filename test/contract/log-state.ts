@@ -355,11 +355,11 @@ function testReopen(given: Given): void {
     await appendAll(log, messages(4))
     const { cursors, gaps } = log.state
     await cursors.open('lazy', 's', 'stream', { kind: 'earliest' })
-    await cursors.open('now', 's', 'partitions', { kind: 'latest' })
+    await cursors.open('now', 's', 'partitions', { kind: 'earliest' })
     await cursors.open('gone', 's', 'stream', { kind: 'latest' })
     await cursors.remove('gone')
     cursors.commit('lazy', at(3))
-    await cursors.commitNow('now', offsets({ 1: 7 }))
+    await cursors.commitNow('now', offsets({ 1: 1 }))
     await gaps.add([gap(0, 2, { cursor: undefined }), gap(4, 6)])
     const before = { cursors: cursors.list(), gaps: gaps.list(), totals: gaps.totals() }
     const { state } = await opened.reopen()

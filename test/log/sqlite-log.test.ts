@@ -1,10 +1,12 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import Database from 'better-sqlite3'
-import { expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { asOffset, asPartition, asPosition, type EventLog } from '../../src/log/log.ts'
 import { segmentFileName } from '../../src/log/segment.ts'
 import { openSegmentFile } from '../../src/log/writer/segment-file.ts'
 import { testEventLog } from '../contract/event-log.ts'
+import { collectingLogger } from '../support/logger.ts'
 import { copyAsCrashed, emptyFolder, keep, open, readAll, segmentFiles, stream } from './given.ts'
 
 /** Records of a few hundred bytes fill a segment after a few dozen. */
@@ -258,3 +260,73 @@ function expectDense(lines: readonly string[]): void {
     offsets.set(partition, Number(offset) + 1)
   }
 }
+
+describe('the end of a stream that is acknowledged before it is synced', () => {
+  const fast = [stream('f', { ackAfter: 'receive', partitions: 2, key: { kind: 'round-robin' } })]
+
+  /** A directory as a kill leaves it, with cursors at 10 and 5 + 5; the stream ends at `end`. */
+  async function crashedWith(end: number): Promise<string> {
+    const dataDir = await emptyFolder()
+    const log = await open(dataDir, fast)
+    await keep(log, 'f/x', end)
+    await vi.waitFor(() => expect(log.backlogBytes).toBe(0))
+    const { cursors } = log.state
+    const next = new Map([0, 1].map((partition) => [asPartition(partition), asOffset(5)]))
+    await cursors.open('by position', 'f', 'stream', { kind: 'earliest' })
+    await cursors.open('by partition', 'f', 'partitions', { kind: 'earliest' })
+    await cursors.commitNow('by position', { kind: 'stream', next: asPosition(10) })
+    await cursors.commitNow('by partition', { kind: 'partitions', next })
+    return copyAsCrashed(dataDir)
+  }
+
+  const placesIn = (log: EventLog) =>
+    log.state.cursors
+      .list()
+      .map(({ name, place }) => [
+        name,
+        place.kind === 'stream' ? place.next : [...place.next.values()],
+      ])
+
+  it('S1, S3: takes cursors ahead of it back, and raises the epoch, durably', async () => {
+    const logger = collectingLogger()
+    const dataDir = await crashedWith(7)
+    const log = await open(dataDir, fast, { logger })
+    const expected = [
+      ['by partition', [4, 3]],
+      ['by position', 7],
+    ]
+    expect(placesIn(log).sort()).toEqual(expected)
+    expect(log.state.epoch).toBe(2)
+    expect(logger.lines.filter((line) => line.includes('"by position" of "f"'))).toHaveLength(1)
+    const copy = await copyAsCrashed(dataDir)
+    fs.rmSync(path.join(copy, 'running'))
+    const again = await open(copy, fast)
+    expect(placesIn(again).sort()).toEqual(expected)
+    expect(again.state.epoch).toBe(2)
+  })
+
+  it('S3: raises the epoch after a stop that was not clean, and not after a clean one', async () => {
+    const dataDir = await crashedWith(12)
+    const logger = collectingLogger()
+    const log = await open(dataDir, fast, { logger })
+    expect(log.state.epoch).toBe(2)
+    expect(logger.lines.filter((line) => line.includes('ahead'))).toEqual([])
+    await log.close()
+    const again = await open(dataDir, fast)
+    expect(again.state.epoch).toBe(2)
+    expect(new Map(placesIn(again) as [string, unknown][])).toEqual(
+      new Map<string, unknown>([
+        ['by position', 10],
+        ['by partition', [5, 5]],
+      ]),
+    )
+  })
+
+  it('S3: needs no new epoch where everything was synced', async () => {
+    const dataDir = await emptyFolder()
+    const log = await open(dataDir, [stream('a')])
+    await keep(log, 'a/x', 5)
+    const copy = await open(await copyAsCrashed(dataDir), [stream('a')])
+    expect(copy.state.epoch).toBe(1)
+  })
+})

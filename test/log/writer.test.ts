@@ -336,6 +336,87 @@ it('W2: waits when the next segment cannot be made, with the old one whole', asy
   expect(onDisk(folder)).toEqual(upTo(21))
 })
 
+/** Opens databases, except those that `refused` names; `opened` are all that it ever opened. */
+function pickyDisk() {
+  const opened: Database.Database[] = []
+  const disk = { refused: '', opened }
+  const open: OpenDatabase = (file) => {
+    if (path.basename(file) === disk.refused) throw new DiskFault('SQLITE_CANTOPEN')
+    const db = new Database(file)
+    opened.push(db)
+    return db
+  }
+  return { disk, open }
+}
+
+it('W3: ends a roll that failed behind its rename, with nothing more in the old segment', async () => {
+  const folder = await emptyFolder()
+  const { disk, open } = pickyDisk()
+  const writer = writerOn(folder, open)
+  writer.open()
+  insert(writer, 0, 20)
+  writer.commit()
+  // The old segment is far from full: it would be written on.
+  writer.retire(segmentFileName(0))
+  disk.refused = segmentFileName(20)
+  writer.retireDue()
+  expect(writer.failure).toContain('SQLITE_CANTOPEN')
+  expect(segmentNames(folder)).toContain(segmentFileName(20))
+  insert(writer, 20, 1)
+  expect(writer.retry()).toBeUndefined()
+  disk.refused = ''
+  writer.orders = []
+  expect(writer.retry()?.records).toBe(1)
+  expect(writer.orders).toEqual([{ kind: 'seal', stream: 0, file: segmentFileName(0) }])
+  insert(writer, 21, 20)
+  writer.commit()
+  writer.close()
+  expect(onDisk(folder)).toEqual(upTo(41))
+  const old = new Database(path.join(folder, segmentFileName(0)), { readonly: true })
+  expect(old.prepare('SELECT max(position) FROM record').pluck().get()).toBe(19)
+  old.close()
+  expect(disk.opened.filter((db) => db.open)).toEqual([])
+})
+
+it('W3: a segment is as full after a hiccup as it was before', async () => {
+  const ends: (string | undefined)[] = []
+  for (const hasHiccup of [false, true]) {
+    const folder = await emptyFolder()
+    const disk = new FaultyDisk()
+    const writer = writerOn(folder, disk.open, 200_000)
+    writer.open()
+    for (let first = 0; first < 3000; first += 100) {
+      disk.fails = (sql) => (hasHiccup && first === 1800 && sql === 'COMMIT' ? 'before' : undefined)
+      insert(writer, first, 100)
+      writer.commit()
+      disk.fails = () => undefined
+      if (writer.failure !== undefined) expect(writer.retry()?.records).toBe(100)
+    }
+    writer.close()
+    ends.push(segmentNames(folder)[1])
+  }
+  expect(ends[0]).toBeDefined()
+  expect(ends[1]).toBe(ends[0])
+})
+
+it('W3: leaves no database open that it cannot use', async () => {
+  const folder = await emptyFolder()
+  const { disk, open } = pickyDisk()
+  const writer = writerOn(folder, (file) => {
+    const db = open(file)
+    const prepare = db.prepare.bind(db)
+    db.prepare = ((sql: string) => {
+      if (disk.refused === 'rows' && sql === 'COMMIT') throw new DiskFault('SQLITE_IOERR')
+      return prepare(sql)
+    }) as typeof db.prepare
+    return db
+  })
+  disk.refused = 'rows'
+  expect(() => writer.open()).toThrow('the disk said no')
+  expect(disk.opened.length).toBeGreaterThan(0)
+  expect(disk.opened.filter((db) => db.open)).toEqual([])
+})
+
 it('W1: a position that does not come next is a bug, not a storage failure', async () => {
   const writer = writerOn(await emptyFolder(), (file) => new Database(file))
   writer.open()

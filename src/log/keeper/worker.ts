@@ -131,13 +131,20 @@ function moveWal(file: string): boolean {
   }
 }
 
-/** A full segment with a WAL is open: in the writer, or in its seal. */
 function survey(stream: number): FolderSurvey {
-  const isOpen = (file: string): boolean => {
-    const segment = fileOf(stream, file)
-    return fs.existsSync(`${segment}-wal`) && !unsealed.has(segment)
-  }
-  return present(surveyors[stream], `stream ${stream}`).survey(isOpen)
+  const surveyor = present(surveyors[stream], `stream ${stream}`)
+  return surveyor.survey((file) => isOpen(stream, file))
+}
+
+/**
+ * A full segment with a WAL is open: in the writer, or in its seal, which empties the WAL. An empty
+ * one otherwise is what somebody left who only read a segment that is not sealed.
+ */
+function isOpen(stream: number, file: string): boolean {
+  const segment = fileOf(stream, file)
+  if (unsealed.has(segment)) return false
+  for (const held of seals) if (held.stream === stream && held.file === file) return true
+  return (fs.statSync(`${segment}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
 }
 
 /** Why it could not be deleted; undefined when it is gone. */
@@ -156,8 +163,7 @@ function remove(stream: number, file: string): string | undefined {
 function repair(stream: number, file: string): FoundRepair {
   const segment = fileOf(stream, file)
   const isActive = segmentNames(path.dirname(segment)).at(-1) === file
-  const isOpen = fs.existsSync(`${segment}-wal`) && !unsealed.has(segment)
-  if (isOpen && !isActive) return { kind: 'busy' }
+  if (!isActive && isOpen(stream, file)) return { kind: 'busy' }
   try {
     return repairFound(options.dataDir, options.streams[stream] ?? '', file)
   } catch (thrown) {

@@ -132,22 +132,47 @@ export class Retention {
       await this.measure(troubles)
       const streams = this.mayDelete ? await this.parts.log.segments.survey() : []
       const plan = planRetention(this.factsOf(streams))
-      const stuck = new Set<string>()
-      for (const removal of plan.removals) {
-        if (this.stopped) return
-        if (stuck.has(removal.stream)) continue
-        const failure = await this.carryOut(removal)
-        if (failure === undefined) continue
-        // The next one of this stream would leave a hole.
-        stuck.add(removal.stream)
-        if (failure !== 'held') troubles.set(`${removal.stream} ${removal.segment.file}`, failure)
-      }
+      await this.removeAll(plan.removals, troubles)
+      if (this.stopped) return
       this.refuse(plan.refusals)
     } catch (thrown) {
       if (codeOf(thrown) === undefined) throw thrown
       troubles.set('retention', messageOf(thrown))
     }
     this.tell(troubles)
+  }
+
+  /**
+   * What needs no note of a gap goes first: on a full disk the notes may find room only behind it.
+   * A stream whose segment stays waits for the next run: the next one of it would leave a hole.
+   */
+  private async removeAll(
+    removals: readonly Removal[],
+    troubles: Map<string, string>,
+  ): Promise<void> {
+    const stuck = new Set<string>()
+    for (const removal of gaplessFirst(removals, (each) => this.makesGaps(each))) {
+      if (this.stopped) return
+      if (stuck.has(removal.stream)) continue
+      const failure = await this.tryCarryOut(removal)
+      if (failure === undefined) continue
+      stuck.add(removal.stream)
+      if (failure !== 'held') troubles.set(`${removal.stream} ${removal.segment.file}`, failure)
+    }
+  }
+
+  /** One that fails, because its gaps cannot be noted, must not hold up other streams. */
+  private async tryCarryOut(removal: Removal): Promise<string | undefined> {
+    try {
+      return await this.carryOut(removal)
+    } catch (thrown) {
+      if (codeOf(thrown) === undefined) throw thrown
+      return messageOf(thrown)
+    }
+  }
+
+  private makesGaps({ stream, segment, reason }: Removal): boolean {
+    return this.passedBy(stream, segment, gapReasonOf[reason]).length > 0
   }
 
   /** Without a rule, and with space enough, no file is looked at: the keeper need not run. */
@@ -268,6 +293,22 @@ export class Retention {
     }
     this.troubles = new Set(troubles.keys())
   }
+}
+
+/** Each stream's removals stay in their order: behind one that makes gaps, all of it come later. */
+function gaplessFirst(
+  removals: readonly Removal[],
+  makesGaps: (removal: Removal) => boolean,
+): Removal[] {
+  const later = new Set<string>()
+  const first: Removal[] = []
+  const last: Removal[] = []
+  for (const removal of removals) {
+    if (!later.has(removal.stream) && makesGaps(removal)) later.add(removal.stream)
+    if (later.has(removal.stream)) last.push(removal)
+    else first.push(removal)
+  }
+  return [...first, ...last]
 }
 
 function minFreeBytes(minFree: MinFree, { totalBytes }: DiskSpace): number {

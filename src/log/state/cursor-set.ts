@@ -112,6 +112,12 @@ export class CursorSet implements Cursors {
     return place === undefined ? undefined : { ...cursor, place, updatedMs: this.nowMs() }
   }
 
+  /** Puts cursors where they are said to be, also back; on disk when it resolves. */
+  async takeBack(cursors: readonly Cursor[]): Promise<void> {
+    for (const cursor of cursors) this.put(cursor)
+    await this.flush()
+  }
+
   /** A gap was written, and its cursor's row with it. */
   movedByGap({ name, place }: Cursor): void {
     if (this.byName.has(name)) this.advance(name, place, 'gap')

@@ -7,13 +7,14 @@ import { present } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, SluiceError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
-import type { Boot, LogState } from '../state.ts'
+import type { Boot, Cursor, LogState } from '../state.ts'
 import { CursorSet } from './cursor-set.ts'
 import { GAP_ROWS_MAX, GapLedger } from './gap-ledger.ts'
 import type { LogSource } from './placing.ts'
 import type { StateSink } from './sink.ts'
 import { realSeams, StateFile, type StateFileSeams } from './state-file.ts'
 import { emptyImage, type StateImage } from './tables.ts'
+import { type FoundEnd, takenBack } from './taken-back.ts'
 import { StateThread } from './thread.ts'
 import { Writes } from './writes.ts'
 
@@ -145,6 +146,23 @@ export class StateStore implements LogState {
     })
     this.lastEpoch = raised.catch(() => undefined)
     return raised
+  }
+
+  /**
+   * At a start, before anything is appended: takes cursors that are ahead of where their stream was
+   * found to end back to that end, or they would skip what comes there next, and raises the epoch
+   * (S3) for them or when `isRepeated` says that positions may be given out again. The epoch first:
+   * after a crash in between, the cursors raise it once more. What was taken back; on disk when it
+   * resolves. Rejects with `storage`.
+   */
+  async settle(
+    ends: ReadonlyMap<string, FoundEnd>,
+    isRepeated: boolean,
+  ): Promise<readonly Cursor[]> {
+    const ahead = this.cursors.list().flatMap((cursor) => takenBack(cursor, ends))
+    if (isRepeated || ahead.length > 0) await this.raiseEpoch()
+    if (ahead.length > 0) await this.cursors.takeBack(ahead)
+    return ahead
   }
 
   /** Writes the lazy commits now. Rejects with `storage`; they are tried again later then. */

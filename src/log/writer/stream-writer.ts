@@ -330,11 +330,16 @@ export class StreamWriter {
   private openSegment(name: string, empty: boolean): void {
     const { stream, open } = this.options
     const db = openSegmentFile(this.fileOf(name), stream.ackAfter, open)
-    const pages = Number(db.pragma('page_count', { simple: true }))
-    const sizeBytes = empty ? 0 : pages * 4096
-    this.segment = { name, db, rows: new SegmentRows(db), sizeBytes, headDue: empty }
+    try {
+      const pages = Number(db.pragma('page_count', { simple: true }))
+      const sizeBytes = empty ? 0 : pages * 4096
+      this.walBytes = fs.statSync(`${this.fileOf(name)}-wal`, { throwIfNoEntry: false })?.size ?? 0
+      this.segment = { name, db, rows: new SegmentRows(db), sizeBytes, headDue: empty }
+    } catch (cause) {
+      db.close()
+      throw cause
+    }
     this.partitionsDue = empty ? [...this.nextOffsets.keys()] : []
-    this.walBytes = fs.statSync(`${this.fileOf(name)}-wal`, { throwIfNoEntry: false })?.size ?? 0
     this.walEndDue = false
     this.prepared = false
   }
@@ -396,9 +401,12 @@ export class StreamWriter {
    * Opens the active segment anew and proves it (W3). The old connection is closed only here: as
    * long as it is open nobody takes what a failed commit left in the WAL for committed, and closing
    * it may move the WAL into the database, which is safe only once the WAL is on the medium.
+   *
+   * A roll that failed behind its rename has left the next segment under its name. The stream goes
+   * on in that one: with more records in this one, an empty segment would stand between records.
    */
   private reopen(): void {
-    const { name, db } = this.active
+    const { name, db, sizeBytes } = this.active
     const file = this.fileOf(name)
     probe(this.options.folder)
     if (this.walSuspect) rewriteWal(file)
@@ -407,6 +415,8 @@ export class StreamWriter {
     this.lost = !fs.existsSync(file)
     if (this.lost) throw new SluiceError('storage', `${file} is gone`)
     this.openSegment(name, false)
+    // What was counted may be more than what is in its pages, and says when it is full.
+    this.active.sizeBytes = Math.max(this.active.sizeBytes, sizeBytes)
     const found = segmentEnd(this.active.db)
     this.active.headDue = found === undefined
     if (found === undefined) this.active.sizeBytes = 0
@@ -414,6 +424,8 @@ export class StreamWriter {
     this.takeFound(file, found?.end ?? present(firstPositionOf(name), 'its first position'))
     testWrite(this.active.db)
     if (this.options.stream.ackAfter !== 'fsync') syncWal(file)
+    const next = segmentFileName(this.nextPosition)
+    if (next !== name && fs.existsSync(this.fileOf(next))) this.roll()
   }
 
   /** Compares where the segment ends with what was reported, and counts what it has beyond. */

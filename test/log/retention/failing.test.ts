@@ -10,16 +10,20 @@ import { collectingLogger } from '../../support/logger.ts'
 import { stream } from '../given.ts'
 import { NOW_MS, retained } from './given.ts'
 
-/** Three finished segments each of `a` and `b`, which go by size unless their removal fails. */
+/**
+ * Three finished segments each of `a` and `b`, or of the streams with rules, which go by size
+ * unless their removal fails.
+ */
 function given(more: Partial<RetentionParts> = {}, onRemove: () => unknown = () => undefined) {
   const clock = new ManualClock(NOW_MS)
   const logger = collectingLogger()
-  const memory = new MemoryLog([stream('a'), stream('b')], clock)
+  const memory = new MemoryLog([stream('a'), stream('b'), stream('c')], clock)
+  const names = [...(more.rules?.keys() ?? ['a', 'b'])]
   const removed: string[] = []
   const fails = new Map<string, string>()
   const segments: Segments = {
     survey: async () =>
-      ['a', 'b'].map((name) => {
+      names.map((name) => {
         const { rule: _, ...surveyed } = retained(name, {}, [{}, {}, {}])
         const left = surveyed.segments.filter(({ file }) => !removed.includes(`${name} ${file}`))
         const sizeBytes = left.length * 100 + 50
@@ -79,7 +83,8 @@ describe('a segment that cannot be deleted', () => {
 describe('S2: the gap', () => {
   it('is noted, and the cursor moved, before the files go', async () => {
     const seen: unknown[] = []
-    const { log, retention } = given({}, () => {
+    const rules = new Map([['a', { onLag: 'gap', sizeBytes: 100 } as const]])
+    const { log, retention } = given({ rules }, () => {
       const { first, end } = log.state.gaps.list({ cursor: 'c' })[0] ?? {}
       seen.push([first, end, log.state.cursors.get('c')?.place])
     })
@@ -88,19 +93,33 @@ describe('S2: the gap', () => {
     expect(seen[0]).toEqual([0, 10, { kind: 'stream', next: 10 }])
   })
 
-  it('that cannot be noted keeps the segment', async () => {
-    const { log, retention, removed, lines } = given()
-    await log.state.cursors.open('c', 'a', 'stream', { kind: 'earliest' })
-    const { gaps } = log.state
+  it('that cannot be noted keeps its segment; the rest of the plan is carried out', async () => {
+    const rules = new Map([
+      ['a', { onLag: 'gap', sizeBytes: 100 } as const],
+      ['b', { onLag: 'refuse' } as const],
+      ['c', { onLag: 'gap', sizeBytes: 100 } as const],
+    ])
+    const disk = async () => ({ freeBytes: 0, totalBytes: 1000 })
+    const minFree = { kind: 'bytes', bytes: 1000 } as const
+    const { log, retention, removed, lines } = given({ rules, disk, minFree })
+    const { cursors, gaps } = log.state
+    await cursors.open('on a', 'a', 'stream', { kind: 'earliest' })
+    await cursors.commitNow('on a', { kind: 'stream', next: asPosition(10) })
+    await cursors.open('on b', 'b', 'stream', { kind: 'earliest' })
     const add = gaps.add.bind(gaps)
-    gaps.add = () => Promise.reject(new SluiceError('storage', 'no space for the note'))
+    gaps.add = () => {
+      removed.push('a note failed')
+      return Promise.reject(new SluiceError('storage', 'no space for the note'))
+    }
     await retention.run()
     await retention.run()
-    expect(removed).toEqual([])
-    expect(lines).toEqual(['error: retention could not do its work: no space for the note'])
+    expect(removed).toEqual(['a 0.db', ...allOf('c'), 'a note failed', 'a note failed'])
+    expect([...log.full.keys()]).toEqual(['b'])
+    const troubles = lines.filter((line) => line.startsWith('error'))
+    expect(troubles).toEqual(['error: retention could not do its work: no space for the note'])
     gaps.add = add
     await retention.run()
-    expect(removed).toEqual([...allOf('a'), ...allOf('b')])
+    expect(removed.slice(-2)).toEqual(['a 10.db', 'a 20.db'])
   })
 
   it('R4: is not made where a cursor was put back after the look, the segment stays', async () => {
