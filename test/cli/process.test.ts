@@ -70,6 +70,7 @@ describe('the sluice process', () => {
     const { dataDir } = await givenMany()
     const { code, signal, stderr, stdout } = await runShell(`
       cd ${dataDir}
+      : > out
       $SLUICE tail telemetry --data . --follow --from earliest --format raw > out &
       tail=$!
       until [ "$(wc -l < out)" -eq 5000 ]; do sleep 0.05; done
