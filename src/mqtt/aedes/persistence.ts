@@ -1,28 +1,12 @@
 /**
- * The persistence that Aedes asks for, with nothing in it: sessions end with their connection here,
- * messages are in the log, and delivery is our own. Answers come from memory, at once, and nothing
- * rejects, because some of Aedes' callers leave a rejection unhandled.
+ * What Aedes asks of a persistence for CONNECT and wills, with nothing in it: sessions end with
+ * their connection here, messages are in the log, and delivery is our own. Answers come at
+ * once, and nothing rejects, because some of Aedes' callers leave a rejection unhandled.
  */
 import { Readable } from 'node:stream'
 
 export class EmptyPersistence {
   async setup(): Promise<void> {
-    return undefined
-  }
-
-  async storeRetained(): Promise<void> {
-    return undefined
-  }
-
-  createRetainedStreamCombi(): Readable {
-    return Readable.from([])
-  }
-
-  async addSubscriptions(): Promise<void> {
-    return undefined
-  }
-
-  async removeSubscriptions(): Promise<void> {
     return undefined
   }
 

@@ -3,8 +3,8 @@
  * ids that are no UTF-8, wills with QoS 3 and properties that end the process when the will is due.
  */
 import { BodyReader } from './body-reader.ts'
-import { PacketType, Reason, varintBytes, writeVarint } from './packets.ts'
-import { Property, readProperties } from './property-block.ts'
+import { PacketType, Property, Reason, varintBytes, writeVarint } from './packets.ts'
+import { readProperties } from './property-block.ts'
 
 /** Longer ids are refused: the id stands in every record's entry and once in every segment. */
 export const CLIENT_ID_BYTES_MAX = 256

@@ -40,6 +40,28 @@ export const Reason = {
   sharedNotSupported: 0x9e,
 } as const
 
+/** Identifiers of MQTT 5's properties [MQTT5 2.2.2.2]. */
+export const Property = {
+  payloadFormat: 1,
+  messageExpiry: 2,
+  contentType: 3,
+  responseTopic: 8,
+  correlationData: 9,
+  subscriptionIdentifier: 11,
+  sessionExpiry: 17,
+  authenticationMethod: 21,
+  authenticationData: 22,
+  requestProblemInformation: 23,
+  willDelay: 24,
+  requestResponseInformation: 25,
+  reasonString: 31,
+  receiveMaximum: 33,
+  topicAliasMaximum: 34,
+  topicAlias: 35,
+  userProperty: 38,
+  maximumPacketSize: 39,
+} as const
+
 /** Largest remaining length a fixed header can say [MQTT-2.2.3]. */
 export const REMAINING_LENGTH_MAX = 268_435_455
 

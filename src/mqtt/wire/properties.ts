@@ -4,17 +4,7 @@
  * decides something here is read from it.
  */
 import { isUtf8 } from 'node:buffer'
-
-const PropertyId = {
-  payloadFormat: 1,
-  messageExpiry: 2,
-  contentType: 3,
-  responseTopic: 8,
-  correlationData: 9,
-  subscriptionIdentifier: 11,
-  topicAlias: 35,
-  userProperty: 38,
-} as const
+import { Property } from './packets.ts'
 
 /** What a PUBLISH's properties may hold, or the reason code with which the packet is refused. */
 export type PropertiesVerdict =
@@ -37,20 +27,20 @@ export function checkPublishProperties(bytes: Buffer, at: number, end: number): 
   let next = at
   while (next < end) {
     const id = bytes[next++] as number
-    if (id !== PropertyId.userProperty) {
-      const bit = id < 32 ? 1 << id : id === PropertyId.topicAlias ? 1 : 0
+    if (id !== Property.userProperty) {
+      const bit = id < 32 ? 1 << id : id === Property.topicAlias ? 1 : 0
       if (bit === 0 || id === 0) return MALFORMED
       if ((seen & bit) !== 0) return PROTOCOL_ERROR
       seen |= bit
     }
     const valueEnd = endOfValue(id, bytes, next, end)
     if (valueEnd === undefined) return MALFORMED
-    if (id === PropertyId.subscriptionIdentifier) return PROTOCOL_ERROR
-    if (id === PropertyId.payloadFormat && (bytes[next] as number) > 1) return PROTOCOL_ERROR
-    if (id === PropertyId.responseTopic && hasWildcard(bytes, next + 2, valueEnd)) {
+    if (id === Property.subscriptionIdentifier) return PROTOCOL_ERROR
+    if (id === Property.payloadFormat && (bytes[next] as number) > 1) return PROTOCOL_ERROR
+    if (id === Property.responseTopic && hasWildcard(bytes, next + 2, valueEnd)) {
       return PROTOCOL_ERROR
     }
-    if (id === PropertyId.topicAlias) topicAlias = bytes.readUInt16BE(next)
+    if (id === Property.topicAlias) topicAlias = bytes.readUInt16BE(next)
     next = valueEnd
   }
   return topicAlias === undefined ? VALID : { kind: 'valid', topicAlias }
@@ -68,7 +58,7 @@ export function userProperty(
     const id = bytes[next++] as number
     const valueEnd = endOfValue(id, bytes, next, end)
     if (valueEnd === undefined) return undefined
-    if (id === PropertyId.userProperty) {
+    if (id === Property.userProperty) {
       const nameEnd = next + 2 + bytes.readUInt16BE(next)
       if (bytes.toString('utf8', next + 2, nameEnd) === name) {
         return bytes.toString('utf8', nameEnd + 2, valueEnd)
@@ -81,20 +71,20 @@ export function userProperty(
 
 function endOfValue(id: number, bytes: Buffer, at: number, end: number): number | undefined {
   switch (id) {
-    case PropertyId.payloadFormat:
+    case Property.payloadFormat:
       return within(at + 1, end)
-    case PropertyId.topicAlias:
+    case Property.topicAlias:
       return within(at + 2, end)
-    case PropertyId.messageExpiry:
+    case Property.messageExpiry:
       return within(at + 4, end)
-    case PropertyId.subscriptionIdentifier:
+    case Property.subscriptionIdentifier:
       return endOfVarint(bytes, at, end)
-    case PropertyId.correlationData:
+    case Property.correlationData:
       return endOfBinary(bytes, at, end)
-    case PropertyId.contentType:
-    case PropertyId.responseTopic:
+    case Property.contentType:
+    case Property.responseTopic:
       return endOfString(bytes, at, end)
-    case PropertyId.userProperty: {
+    case Property.userProperty: {
       const nameEnd = endOfString(bytes, at, end)
       return nameEnd === undefined ? undefined : endOfString(bytes, nameEnd, end)
     }

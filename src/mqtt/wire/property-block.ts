@@ -3,27 +3,7 @@
  * UNSUBSCRIBE, DISCONNECT. (PUBLISH has a walk of its own, see properties.ts.)
  */
 import type { BodyReader } from './body-reader.ts'
-import { Reason } from './packets.ts'
-
-export const Property = {
-  payloadFormat: 1,
-  messageExpiry: 2,
-  contentType: 3,
-  responseTopic: 8,
-  correlationData: 9,
-  subscriptionIdentifier: 11,
-  sessionExpiry: 17,
-  authenticationMethod: 21,
-  authenticationData: 22,
-  requestProblemInformation: 23,
-  willDelay: 24,
-  requestResponseInformation: 25,
-  reasonString: 31,
-  receiveMaximum: 33,
-  topicAliasMaximum: 34,
-  userProperty: 38,
-  maximumPacketSize: 39,
-} as const
+import { Property, Reason } from './packets.ts'
 
 type Kind = 'flag' | 'uint16' | 'uint32' | 'varint' | 'string' | 'binary' | 'pair'
 

@@ -7,8 +7,8 @@ import type { QoS } from '../../log/log.ts'
 import { filterFault } from '../../log/topics.ts'
 import type { Subscription } from '../delivery/subscriptions.ts'
 import { BodyReader } from './body-reader.ts'
-import { PacketType, Reason, varintBytes, writeVarint } from './packets.ts'
-import { Property, type PropertyBlock, readProperties } from './property-block.ts'
+import { PacketType, Property, Reason, varintBytes, writeVarint } from './packets.ts'
+import { type PropertyBlock, readProperties } from './property-block.ts'
 import { type PacketFault, topicLimitFault } from './publish.ts'
 
 const SUBSCRIBE_PROPERTIES: ReadonlySet<number> = new Set([
