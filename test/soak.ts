@@ -46,10 +46,16 @@ const soaks: readonly Soak[] = [
     variable: 'SLUICE_MODEL_OPERATIONS',
     count: 50_000,
   },
+  {
+    name: 'fuzz',
+    test: 'test/mqtt/fuzz.test.ts',
+    variable: 'SLUICE_FUZZ_PACKETS',
+    count: 1_000_000,
+  },
 ]
 
 /** Lines of the tests with their figures. */
-const FIGURES = /^(kill -9|fail points|power loss|damage|model): /
+const FIGURES = /^(kill -9|fail points|power loss|damage|model|fuzz): /
 
 interface Done {
   readonly soak: Soak
