@@ -18,6 +18,12 @@ export class Deque<T> {
     return this.count === 0 ? undefined : this.items[this.head]
   }
 
+  /** The item that `index` others stand before; undefined past the end. */
+  at(index: number): T | undefined {
+    if (index >= this.count) return undefined
+    return this.items[(this.head + index) & (this.items.length - 1)]
+  }
+
   shift(): T | undefined {
     if (this.count === 0) return undefined
     const item = this.items[this.head]

@@ -15,6 +15,14 @@ export const errorTable = {
     retry: 'never',
     hint: 'Choose an address of this machine and a port you may bind.',
   },
+  'access-invalid': {
+    retry: 'never',
+    hint: 'Correct the file or its name; SIGHUP reads it again. "sluice passwd" writes passwords.',
+  },
+  'tls-invalid': {
+    retry: 'never',
+    hint: 'Correct the file or its name under tls; the key must be the one of the certificate.',
+  },
   'data-dir-unusable': {
     retry: 'never',
     hint: 'Choose a folder this user may write: gateway.data_dir.',
@@ -58,6 +66,18 @@ export const errorTable = {
   'backup-damaged': {
     retry: 'never',
     hint: 'Use another backup; with --no-verify files are restored as they are.',
+  },
+  'log-closed': {
+    retry: 'later',
+    hint: 'The gateway is stopping: ask again once it has been started.',
+  },
+  'stream-out-of-service': {
+    retry: 'later',
+    hint: 'Free space or mend the disk, then start again; "sluice verify-log" checks the files.',
+  },
+  'bridge-unknown': {
+    retry: 'never',
+    hint: '"sluice bridge status" lists the bridges and what they forward.',
   },
   storage: { retry: 'later', hint: 'Look at the disk: space, mount options and the kernel log.' },
 } as const satisfies Record<string, { retry: 'never' | 'later'; hint: string }>

@@ -11,10 +11,13 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import { assert } from '../base/assert.ts'
 import { codeOf, messageOf, SluiceError } from '../base/errors.ts'
+import { setOddAside } from './repair/odd.ts'
 import { streamFolder } from './segment.ts'
 import { diskFreeBytes, RESERVE_BYTES, RESERVE_FILE } from './state/reserve.ts'
 import { isFull } from './state/state-file.ts'
 import { syncFolder } from './writer/segment-file.ts'
+
+export const LOCK_FILE = 'gateway.lock'
 
 /** A stream's name is a folder's name: nothing that leads elsewhere or is hidden. */
 const STREAM_NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]*$/
@@ -30,19 +33,31 @@ export interface DataDirLock {
 export function takeDataDir(dataDir: string): DataDirLock {
   return usable(dataDir, () => {
     makeFolder(dataDir)
+    setOddAside(dataDir, [LOCK_FILE])
     return lock(dataDir)
   })
 }
 
-/** Makes the folders of the streams. Throws `data-dir-unusable`. */
-export function makeStreamFolders(dataDir: string, streams: readonly string[]): void {
-  usable(dataDir, () => {
-    makeFolder(path.join(dataDir, 'streams'))
-    for (const stream of streams) {
-      assert(STREAM_NAME.test(stream), `"${stream}" can be the name of a folder`)
+/**
+ * Makes the folders of the streams. Gives the storage error of each stream that cannot have one.
+ * Throws `data-dir-unusable` when none can.
+ */
+export function makeStreamFolders(
+  dataDir: string,
+  streams: readonly string[],
+): ReadonlyMap<string, unknown> {
+  const failed = new Map<string, unknown>()
+  usable(dataDir, () => makeFolder(path.join(dataDir, 'streams')))
+  for (const stream of streams) {
+    assert(STREAM_NAME.test(stream), `"${stream}" can be the name of a folder`)
+    try {
       makeFolder(streamFolder(dataDir, stream))
+    } catch (thrown) {
+      if (codeOf(thrown) === undefined) throw thrown
+      failed.set(stream, thrown)
     }
-  })
+  }
+  return failed
 }
 
 /**
@@ -70,7 +85,8 @@ export function spendReserve(dataDir: string): void {
  * whatever way, so no stale lock is left to clean up.
  */
 function lock(dataDir: string): DataDirLock {
-  const db = new Database(path.join(dataDir, 'gateway.lock'), { timeout: 0 })
+  const file = path.join(dataDir, LOCK_FILE)
+  const db = new Database(file, { timeout: 0 })
   try {
     db.pragma('locking_mode = EXCLUSIVE')
     // Nothing is ever written: a journal in a file would only need space that a full disk has not.
@@ -78,6 +94,11 @@ function lock(dataDir: string): DataDirLock {
     db.exec('BEGIN EXCLUSIVE')
   } catch (cause) {
     db.close()
+    if (isGarbage(cause)) {
+      // Who holds the lock answers BUSY, whatever the bytes are: nobody does.
+      fs.truncateSync(file)
+      return lock(dataDir)
+    }
     if (codeOf(cause) !== 'SQLITE_BUSY') throw cause
     throw new SluiceError(
       'data-dir-locked',
@@ -86,6 +107,11 @@ function lock(dataDir: string): DataDirLock {
     )
   }
   return { release: () => void db.close() }
+}
+
+/** Nothing is ever written into the file of the lock: bytes in it are damage, and mean nothing. */
+export function isGarbage(thrown: unknown): boolean {
+  return /^SQLITE_(NOTADB|CORRUPT|FORMAT)/.test(codeOf(thrown) ?? '')
 }
 
 /**

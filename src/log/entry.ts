@@ -10,6 +10,7 @@ import {
   CHECKED_AT,
   HEAD_BYTES,
   LogRecord,
+  PACKET_ID_AT,
   type QoS,
   TOPIC_LENGTH_AT,
 } from './record.ts'
@@ -27,7 +28,7 @@ export interface EntryParts {
   readonly offset: number
   readonly topic: Name
   readonly client: Name
-  /** QoS | retain << 2. */
+  /** QoS | retain << 2 | will << 3 | packet identifier << 8. */
   readonly flags: number
   readonly boot: number
   readonly monotonicUs: number
@@ -71,6 +72,8 @@ export function writeEntry(
   view.setUint16(58, client.bytes.length, true)
   view.setUint32(60, properties.length, true)
   view.setUint32(64, payload.length, true)
+  // All of it, so that a bit that nobody set shows in the checksum.
+  view.setUint32(PACKET_ID_AT, parts.flags >>> 8, true)
   let end = at + HEAD_BYTES
   for (const range of [topic.bytes, client.bytes, properties, payload]) {
     page.set(range, end)
@@ -119,6 +122,8 @@ export function readEntries(
         propertiesAt,
         payloadAt,
         payloadAt + buffer.readUInt32LE(at + 64),
+        buffer.readUInt16LE(at + PACKET_ID_AT),
+        (flags & 8) !== 0,
       ),
     )
   }

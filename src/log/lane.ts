@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts'
 import { Deque } from '../base/deque.ts'
+import type { SluiceError } from '../base/errors.ts'
 import type { AppendWaiter, NewRecord, StreamSettings } from './log.ts'
 import { Partitioner } from './partition.ts'
 import { copyOut } from './reads.ts'
@@ -28,6 +29,8 @@ export class Lane {
   readonly nextOffsets: number[]
   /** The offset after the last kept record, by partition. */
   readonly keptOffsets: number[]
+  /** Why it is out of service until the next start; undefined while it is served. */
+  trouble: SluiceError | undefined
   /** It takes no records until space returns (L6). */
   isFull = false
   readonly turnedAway = new TurnedAwayRecords()

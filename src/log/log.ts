@@ -37,6 +37,9 @@ export type {
   CursorLag,
   CursorPlace,
   Cursors,
+  Document,
+  Documents,
+  DocumentWrite,
   Gap,
   GapReason,
   Gaps,
@@ -104,6 +107,10 @@ export interface NewRecord {
   readonly client: ClientName
   readonly qos: QoS
   readonly retain: boolean
+  /** The publisher's packet identifier of a QoS 2 message; 0 without it. */
+  readonly packetId?: number
+  /** The gateway publishes it for a client that was lost. */
+  readonly will?: boolean
   /** For a stream keyed by user property: its value; undefined counts as the empty key. */
   readonly key: string | undefined
   /** Properties and payload are ranges of `bytes`, copied before append returns. */
@@ -119,8 +126,11 @@ export interface ReadQuery {
   readonly stream: string
   readonly from: Position
   readonly partition?: Partition
-  /** An MQTT topic filter. */
-  readonly filter?: string
+  /**
+   * MQTT topic filters: records that one of them matches. Without it all records; an empty list
+   * wants none.
+   */
+  readonly filters?: readonly string[]
   readonly recordsMax: number
   /** A page ends with the record that passes this; at least one record is given. */
   readonly bytesMax: number
@@ -172,6 +182,7 @@ export interface CommitReport {
 }
 
 export interface EventLog {
+  /** As configured, and behind them the built-in stream `default` unless one has its name. */
   readonly streams: readonly StreamSettings[]
   /** This run of the process, from 1. */
   readonly boot: number
@@ -186,6 +197,8 @@ export interface EventLog {
 
   /** The route of a topic name (not a filter), which must be valid MQTT. */
   route(topic: string): Route
+  /** Never without a stream: where `route` has none, into the built-in stream `default`. */
+  fallbackRoute(topic: string): Route
   /** A client's name, made once per connection. */
   client(name: string): ClientName
   /**

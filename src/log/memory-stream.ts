@@ -2,6 +2,7 @@ import { present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { SluiceError } from '../base/errors.ts'
 import { type EntryParts, entryBytes, readEntries, writeEntry } from './entry.ts'
+import { FilterSet } from './filter-set.ts'
 import {
   asOffset,
   asPartition,
@@ -18,7 +19,6 @@ import {
   type StreamSettings,
 } from './log.ts'
 import { Partitioner } from './partition.ts'
-import { topicMatches } from './topics.ts'
 
 /** One stream of the in-memory model: the position is the index. */
 export class MemoryStream {
@@ -51,7 +51,7 @@ export class MemoryStream {
       offset,
       topic: { text: route.topic, bytes: route.topicBytes },
       client: { text: client.name, bytes: client.bytes },
-      flags: added.qos | (added.retain ? 4 : 0),
+      flags: flagsOf(added),
       boot,
       monotonicUs: clock.monotonicUs(),
       timeMs: clock.now(),
@@ -64,7 +64,8 @@ export class MemoryStream {
   }
 
   read(query: ReadQuery): RecordPage {
-    const { partition, filter } = query
+    const { partition } = query
+    const filters = query.filters && new FilterSet(query.filters)
     const end = asPosition(this.kept.length)
     const records: LogRecord[] = []
     let next = Math.min(query.from, end)
@@ -73,7 +74,7 @@ export class MemoryStream {
       const record = present(this.kept[next], `record ${next}`)
       next++
       if (partition !== undefined && record.partition !== partition) continue
-      if (filter !== undefined && !topicMatches(filter, record.topic)) continue
+      if (filters?.matches(record.topic) === false) continue
       records.push(record)
       sizeBytes += record.sizeBytes
     }
@@ -123,4 +124,9 @@ export class MemoryStream {
   private ofPartition(partition: Partition): LogRecord[] {
     return this.kept.filter((record) => record.partition === partition)
   }
+}
+
+/** As the packed layout of entry.ts has them. */
+function flagsOf({ qos, retain, will = false, packetId = 0 }: NewRecord): number {
+  return qos | (retain ? 4 : 0) | (will ? 8 : 0) | (packetId << 8)
 }

@@ -7,6 +7,7 @@
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { SluiceError } from '../base/errors.ts'
+import { withFallback } from './fallback.ts'
 import type {
   AppendWaiter,
   ClientName,
@@ -50,7 +51,8 @@ export class MemoryLog implements EventLog {
   private unsettled: Unsettled[] = []
   private flushDue = false
 
-  constructor(streams: readonly StreamSettings[], clock: Clock) {
+  constructor(configured: readonly StreamSettings[], clock: Clock) {
+    const streams = withFallback(configured)
     this.streams = streams
     this.clock = clock
     this.byName = new Map(streams.map((settings) => [settings.name, new MemoryStream(settings)]))
@@ -67,6 +69,10 @@ export class MemoryLog implements EventLog {
 
   route(topic: string): Route {
     return this.routes.route(topic)
+  }
+
+  fallbackRoute(topic: string): Route {
+    return this.routes.fallbackRoute(topic)
   }
 
   client(name: string): ClientName {

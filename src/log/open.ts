@@ -2,11 +2,15 @@ import { present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import { finishRestore } from './backup/move-in.ts'
 import { type ClockProbe, clockProbe } from './clock/probe.ts'
 import { bootRow, ClockWatch, rowAtStart } from './clock/watch.ts'
 import { makeStreamFolders, reserveMayHelp, spendReserve, takeDataDir } from './data-dir.ts'
+import { withFallback } from './fallback.ts'
 import type { EventLog, StreamSettings } from './log.ts'
+import { NO_END, outOfService, refuseStart, tellOutOfService } from './out-of-service.ts'
 import { noteRepairs } from './repair/ledger.ts'
+import { DATA_FILES, setOddAside } from './repair/odd.ts'
 import { Repairs } from './repair/repairs.ts'
 import { markRunning, unmarkRunning, writeNumbers } from './repair/running-mark.ts'
 import { hasRepairs, repairSentence, startSentence } from './repair/sentences.ts'
@@ -31,6 +35,7 @@ export const SLAB_BYTES = 256 * 1024
 
 export interface OpenLogOptions {
   readonly dataDir: string
+  /** The built-in stream comes behind them. */
   readonly streams: readonly StreamSettings[]
   readonly clock: Clock
   readonly segmentBytes?: number
@@ -41,6 +46,8 @@ export interface OpenLogOptions {
   readonly clockProbe?: ClockProbe
   /** How often the clock is looked at. */
   readonly clockCheckMs?: number
+  /** How long a write may take until its stream is stalled, and how often that is looked at. */
+  readonly stall?: { readonly stallMs: number; readonly intervalMs: number }
   /** Told about troubles beside the commits, which lose nothing. */
   readonly logger?: Logger
 }
@@ -52,7 +59,8 @@ export type OpenedLog = EventLog & { readonly segments: Segments; readonly time:
  * Opens the log in a data directory, which is made if it is missing and taken for this process.
  * Rejects with SluiceError `data-dir-locked`, `data-dir-unusable`, `format-unknown` or `storage`.
  */
-export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
+export async function openLog(given: OpenLogOptions): Promise<OpenedLog> {
+  const options = { ...given, streams: withFallback(given.streams) }
   try {
     return await openOnce(options, 'kept')
   } catch (cause) {
@@ -73,51 +81,58 @@ async function openOnce(options: OpenLogOptions, reserve: ReserveState): Promise
   let openedWriter: WriterThread | undefined
   try {
     if (reserve === 'spent') spendReserve(dataDir)
-    makeStreamFolders(
-      dataDir,
-      streams.map((stream) => stream.name),
-    )
+    const names = streams.map(({ name }) => name)
     const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES
-    const start = repairAtStart({ dataDir, streams, segmentBytes })
+    const start = putInOrder(options, segmentBytes)
     const state = stateOf(options, start, probe)
     openedState = state
     await noteRepairs(dataDir, state, start.stateLost !== undefined)
     writeNumbers(dataDir, state)
-    const writer = writerOf(options, segmentBytes)
+    const writer = writerOf(options, segmentBytes, start.failed)
     openedWriter = writer
-    const found = await writer.open()
+    const opened = await writer.open()
+    const troubles = outOfService(names, start.failed, opened)
+    refuseStart(dataDir, namesOfTakers(streams), troubles)
+    const found = opened.map((end) => (end !== undefined && 'end' in end ? end : NO_END))
     markRunning(
       dataDir,
-      streams.map(({ name }) => name),
+      names.filter((name) => !troubles.has(name)),
     )
     let isSettled = false
     const log = new SqliteLog({
       dataDir,
       streams,
       found,
+      outOfService: troubles,
       state,
       clock,
       writer,
       lock: {
         release: () => {
-          // Else the next start must find this stop unclean, too: it has the epoch to raise.
-          if (isSettled) unmarkRunning(dataDir)
+          // Else the next start must find this stop unclean, too: it has the epoch to raise, for
+          // streams as well that it finds behind where they were.
+          if (isSettled && troubles.size === 0) unmarkRunning(dataDir)
           lock.release()
         },
       },
       repairs: repairsOf(options, state, writer),
       time: watchClock(state, probe, options),
+      ...(options.stall && { stall: options.stall }),
       slabBytes: options.slabBytes ?? SLAB_BYTES,
       tailBytes: options.tailBytes ?? TAIL_BYTES,
     })
     try {
-      await settleEnds(start, found, state, options)
+      const served = names.flatMap((name, index): [string, StreamEnd][] =>
+        troubles.has(name) ? [] : [[name, present(found[index], 'its end')]],
+      )
+      await settleEnds(start, new Map(served), state, options)
       isSettled = true
     } catch (cause) {
       await log.close()
       throw cause
     }
     tellStart(start, state, options.logger)
+    tellOutOfService(troubles, options.logger)
     return log
   } catch (cause) {
     // In this order: the threads have the files open that the lock stands for.
@@ -127,6 +142,23 @@ async function openOnce(options: OpenLogOptions, reserve: ReserveState): Promise
     lock.release()
     throw cause
   }
+}
+
+/** Streams that messages are routed into; all of them where there is none. */
+function namesOfTakers(streams: readonly StreamSettings[]): string[] {
+  const takers = streams.filter(({ topics }) => topics.length > 0)
+  return (takers.length > 0 ? takers : streams).map(({ name }) => name)
+}
+
+/** All that is done with the files before anything of them is open. */
+function putInOrder({ dataDir, streams }: OpenLogOptions, segmentBytes: number): StartFindings {
+  finishRestore(dataDir)
+  const odd = setOddAside(dataDir, DATA_FILES)
+  const failed = makeStreamFolders(
+    dataDir,
+    streams.map(({ name }) => name),
+  )
+  return repairAtStart({ dataDir, streams, segmentBytes, failed, odd })
 }
 
 function stateOf(options: OpenLogOptions, start: StartFindings, probe: ClockProbe): StateStore {
@@ -141,7 +173,11 @@ function stateOf(options: OpenLogOptions, start: StartFindings, probe: ClockProb
   })
 }
 
-function writerOf(options: OpenLogOptions, segmentBytes: number): WriterThread {
+function writerOf(
+  options: OpenLogOptions,
+  segmentBytes: number,
+  failed: ReadonlyMap<string, unknown>,
+): WriterThread {
   const { dataDir, streams, walBytesMax = WAL_BYTES_MAX, logger } = options
   const written = streams.map(({ name, partitions, ackAfter, lingerMs }) => ({
     name,
@@ -149,7 +185,11 @@ function writerOf(options: OpenLogOptions, segmentBytes: number): WriterThread {
     ackAfter,
     lingerMs,
   }))
-  return new WriterThread({ dataDir, streams: written, segmentBytes, walBytesMax }, logger)
+  const outOfService = streams.flatMap(({ name }, index) => (failed.has(name) ? [index] : []))
+  return new WriterThread(
+    { dataDir, streams: written, segmentBytes, walBytesMax, outOfService },
+    logger,
+  )
 }
 
 function repairsOf(options: OpenLogOptions, state: StateStore, writer: WriterThread): Repairs {
@@ -170,12 +210,11 @@ function repairsOf(options: OpenLogOptions, state: StateStore, writer: WriterThr
  */
 async function settleEnds(
   start: StartFindings,
-  found: readonly StreamEnd[],
+  ends: ReadonlyMap<string, StreamEnd>,
   state: StateStore,
   { dataDir, streams, logger }: OpenLogOptions,
 ): Promise<void> {
   const isRepeated = start.wasUnclean && streams.some(({ ackAfter }) => ackAfter !== 'fsync')
-  const ends = new Map(streams.map(({ name }, index) => [name, present(found[index], 'its end')]))
   const takenBack = await state.settle(ends, isRepeated)
   writeNumbers(dataDir, state)
   if (takenBack.length === 0) return

@@ -1,5 +1,5 @@
 import type { NewRecord } from './log.ts'
-import { HEAD_BYTES } from './record.ts'
+import { HEAD_BYTES, PACKET_ID_AT } from './record.ts'
 import type { Slab } from './slab.ts'
 
 /** Below this a loop beats the fixed cost of a view and a native copy. */
@@ -54,12 +54,13 @@ export function pack(
   view.setFloat64(at + 40, placing.monotonicUs, true)
   view.setUint32(at + 48, placing.boot, true)
   view.setUint16(at + 52, placing.partition, true)
-  view.setUint16(at + 54, record.qos | (record.retain ? 4 : 0), true)
+  const flags = record.qos | (record.retain ? 4 : 0) | (record.will === true ? 8 : 0)
+  view.setUint16(at + 54, flags, true)
   view.setUint16(at + 56, route.topicBytes.length, true)
   view.setUint16(at + 58, client.bytes.length, true)
   view.setUint32(at + 60, propertiesLength, true)
   view.setUint32(at + 64, payloadLength, true)
-  view.setUint32(at + 68, 0, true)
+  view.setUint32(at + PACKET_ID_AT, record.packetId ?? 0, true)
   const clientAt = at + HEAD_BYTES + route.topicBytes.length
   const propertiesAt = clientAt + client.bytes.length
   copy(route.topicBytes, 0, route.topicBytes.length, bytes, at + HEAD_BYTES)

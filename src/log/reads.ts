@@ -8,6 +8,7 @@
  */
 import { SluiceError } from '../base/errors.ts'
 import { type Boots, timeOf } from './clock/time-of.ts'
+import { FilterSet } from './filter-set.ts'
 import type { Lane } from './lane.ts'
 import type {
   PartitionBounds,
@@ -21,7 +22,6 @@ import { ReaderThread } from './reader/thread.ts'
 import { asOffset, asPartition, asPosition, HEAD_BYTES, LogRecord } from './record.ts'
 import type { Repairs } from './repair/repairs.ts'
 import type { StateStore } from './state/store.ts'
-import { topicMatches } from './topics.ts'
 
 type OffsetStart = Extract<Start, { kind: 'offset' }>
 
@@ -51,7 +51,7 @@ export class LogReads {
   }
 
   async read(query: ReadQuery): Promise<RecordPage> {
-    const lane = this.laneOf(query.stream)
+    const lane = this.servedLane(query.stream)
     if (query.from >= lane.tail.first) return readTail(lane, query, query.from, this.state.boots())
     const page = await this.repairs.healed(query.stream, () =>
       this.reader.read(query, onDiskEnd(lane)),
@@ -60,7 +60,7 @@ export class LogReads {
   }
 
   async locate(stream: string, start: Start): Promise<Position> {
-    const lane = this.laneOf(stream)
+    const lane = this.servedLane(stream)
     if (start.kind === 'latest') return asPosition(lane.keptEnd)
     const onDisk = onDiskEnd(lane)
     if (start.kind === 'offset') {
@@ -72,7 +72,7 @@ export class LogReads {
   }
 
   async bounds(stream: string): Promise<StreamBounds> {
-    const lane = this.laneOf(stream)
+    const lane = this.servedLane(stream)
     const onDisk = await this.repairs.healed(stream, () => this.reader.bounds(stream))
     const first = Math.min(onDisk.first, lane.keptEnd)
     const oldest = lane.tail.at(first)
@@ -87,6 +87,15 @@ export class LogReads {
         first === lane.keptEnd ? undefined : shownTime(oldest, boots, onDisk.firstTimeMs),
       lastTimeMs: first === lane.keptEnd ? undefined : shownTime(newest, boots, onDisk.lastTimeMs),
     }
+  }
+
+  /** Throws `stream-unknown` or `stream-out-of-service`. */
+  private servedLane(stream: string): Lane {
+    const lane = this.laneOf(stream)
+    const { trouble } = lane
+    if (trouble === undefined) return lane
+    const sentence = `stream "${stream}" is out of service: ${trouble.message}`
+    throw new SluiceError('stream-out-of-service', sentence, { cause: trouble })
   }
 
   /** Lets go of segments that are deleted: their space is freed only then. */
@@ -116,21 +125,22 @@ function readTail(lane: Lane, query: ReadQuery, begin: number, boots: Boots): Re
   const end = lane.keptEnd
   const from = Math.min(begin, end)
   const lookEnd = Math.min(end, from + LOOKED_AT_MAX)
+  const filters = query.filters && new FilterSet(query.filters)
   const found: LogRecord[] = []
   let sizeBytes = 0
   let next = from
   while (next < lookEnd && found.length < query.recordsMax && sizeBytes < query.bytesMax) {
     const record = lane.tail.at(next++)
-    if (record === undefined || !isWanted(record, query)) continue
+    if (record === undefined || !isWanted(record, query.partition, filters)) continue
     found.push(record)
     sizeBytes += record.sizeBytes
   }
   return { records: copyOut(found, boots), next: asPosition(next), end: asPosition(end) }
 }
 
-function isWanted(record: LogRecord, { partition, filter }: ReadQuery): boolean {
+function isWanted(record: LogRecord, partition: number | undefined, filters?: FilterSet): boolean {
   if (partition !== undefined && record.partition !== partition) return false
-  return filter === undefined || topicMatches(filter, record.topic)
+  return filters === undefined || filters.matches(record.topic)
 }
 
 /**
@@ -165,6 +175,8 @@ export function copyOut(found: readonly LogRecord[], boots: Boots = new Map()): 
       record.propertiesAt + shift,
       record.payloadAt + shift,
       record.payloadEnd + shift,
+      record.packetId,
+      record.will,
     )
   })
 }

@@ -13,13 +13,15 @@
  *      + 40  f64  monotonic time, us   │  the checksum (CRC-32) covers these bytes
  *      + 48  u32  boot                 │  up to the end of the payload
  *      + 52  u16  partition            │
- *      + 54  u8   QoS | retain << 2    │
+ *      + 54  u8   QoS, retain << 2,    │
+ *                 will << 3            │
  *      + 55  u8   0                    │
  *      + 56  u16  topic length         │
  *      + 58  u16  client length        │
  *      + 60  u32  properties length    │
  *      + 64  u32  payload length       │
- *      + 68  u32  0                    │
+ *      + 68  u16  packet identifier    │
+ *      + 70  u16  0                    │
  *      + 72  topic, client, properties, payload, one behind the other  ─┘  then padding
  *
  * Little-endian throughout. Numbers that can pass 2^32 are doubles: exact up to 2^53.
@@ -62,6 +64,8 @@ export function asPartition(n: number): Partition {
 
 /** Bytes of an entry before its topic. */
 export const HEAD_BYTES = 72
+/** Where an entry has the publisher's packet identifier. */
+export const PACKET_ID_AT = 68
 /** Where an entry says its topic's length. */
 export const TOPIC_LENGTH_AT = 56
 /** Where the checksummed bytes of an entry begin. */
@@ -93,6 +97,10 @@ export class LogRecord {
   readonly payloadAt: number
   readonly payloadEnd: number
   inMemory = true
+  /** The publisher's packet identifier of a QoS 2 message; 0 for all others. */
+  readonly packetId: number
+  /** Published by the gateway for a client that was lost. */
+  readonly will: boolean
 
   constructor(
     stream: string,
@@ -111,6 +119,8 @@ export class LogRecord {
     propertiesAt: number,
     payloadAt: number,
     payloadEnd: number,
+    packetId = 0,
+    will = false,
   ) {
     this.stream = stream
     this.position = position
@@ -128,6 +138,8 @@ export class LogRecord {
     this.propertiesAt = propertiesAt
     this.payloadAt = payloadAt
     this.payloadEnd = payloadEnd
+    this.packetId = packetId
+    this.will = will
   }
 
   /** A view, valid only while `inMemory`. */

@@ -1,4 +1,6 @@
 /** Which stream and partition a topic goes to, worked out once per topic and kept. */
+import { present } from '../base/assert.ts'
+import { FALLBACK_STREAM } from './fallback.ts'
 import type { ClientName, Route, StreamSettings } from './log.ts'
 import { Partitioner } from './partition.ts'
 import { topicMatches } from './topics.ts'
@@ -13,6 +15,8 @@ export class Routes {
   private readonly streams: readonly StreamSettings[]
   private readonly partitioners: readonly Partitioner[]
   private readonly routes = new Map<string, Route>()
+  /** Into the built-in stream, of topics that no stream takes. */
+  private readonly fallbacks = new Map<string, Route>()
   private readonly encoder = new TextEncoder()
   private nextRef = 1
   private sizeBytes = 0
@@ -28,10 +32,26 @@ export class Routes {
     const made = this.make(topic)
     if (this.routes.size >= ROUTES_MAX || this.sizeBytes >= ROUTE_BYTES_MAX) {
       this.routes.clear()
+      this.fallbacks.clear()
       this.sizeBytes = 0
     }
     this.routes.set(topic, made)
     this.sizeBytes += topic.length + made.topicBytes.length
+    return made
+  }
+
+  /** The same where a stream takes the topic, else its route into the built-in stream. */
+  fallbackRoute(topic: string): Route {
+    const route = this.route(topic)
+    if (route.stream !== undefined) return route
+    const known = this.fallbacks.get(topic)
+    if (known !== undefined) return known
+    const streamIndex = this.streams.findIndex(({ name }) => name === FALLBACK_STREAM)
+    const stream = present(this.streams[streamIndex], 'the built-in stream')
+    const partition = this.partitioners[streamIndex]?.fixed(topic)
+    const made: Route = { ...route, stream, streamIndex, partition }
+    // A route of it is kept, and goes when all are forgotten: so these have the same bound.
+    this.fallbacks.set(topic, made)
     return made
   }
 

@@ -28,6 +28,7 @@ import type {
   StreamBounds,
   StreamSettings,
 } from './log.ts'
+import type { OutOfService } from './out-of-service.ts'
 import { entryBytes, type Placing, pack } from './pack.ts'
 import { LogReads, onDiskEnd } from './reads.ts'
 import { asOffset, asPosition, HEAD_BYTES, LogRecord } from './record.ts'
@@ -36,6 +37,7 @@ import { LogSegments } from './retention/log-segments.ts'
 import type { Segments } from './retention/segments.ts'
 import { Routes } from './routes.ts'
 import { type Slab, type SlabOwner, Slabs } from './slab.ts'
+import { StallWatch } from './stall-watch.ts'
 import type { StateStore } from './state/store.ts'
 import type { WriterReport, WriterThread } from './threads.ts'
 import type { Batch, StreamEnd, Suspended } from './writer/protocol.ts'
@@ -52,6 +54,7 @@ export interface SqliteLogParts {
   readonly dataDir: string
   readonly streams: readonly StreamSettings[]
   readonly found: readonly StreamEnd[]
+  readonly outOfService: OutOfService
   readonly state: StateStore
   readonly slabBytes: number
   readonly tailBytes: number
@@ -60,6 +63,8 @@ export interface SqliteLogParts {
   readonly lock: DataDirLock
   readonly repairs: Repairs
   readonly time: ClockWatch
+  /** How long a disk may take, and how often that is looked at. */
+  readonly stall?: { readonly stallMs: number; readonly intervalMs: number }
 }
 
 type Follower = (records: readonly LogRecord[]) => void
@@ -82,6 +87,7 @@ export class SqliteLog implements EventLog, SlabOwner {
   private readonly slabs: Slabs
   private readonly reads: LogReads
   private readonly placing: Placing
+  private readonly stallWatch: StallWatch<Lane>
   private followers: readonly Follower[] = []
   private commitListeners: readonly ((report: CommitReport) => void)[] = []
   private failureListeners: readonly ((stream: string, reason: string) => void)[] = []
@@ -108,6 +114,7 @@ export class SqliteLog implements EventLog, SlabOwner {
     this.lanes = parts.streams.map(
       (settings, index) => new Lane(settings, index, present(parts.found[index], 'its end')),
     )
+    for (const [stream, trouble] of parts.outOfService) this.takeOut(this.laneOf(stream), trouble)
     this.routes = new Routes(parts.streams)
     this.slabs = new Slabs(parts.slabBytes, parts.tailBytes, this)
     this.reads = new LogReads(
@@ -132,11 +139,22 @@ export class SqliteLog implements EventLog, SlabOwner {
       onDiskEnd: (stream) => onDiskEnd(this.laneAt(stream)),
       removed: () => this.reads.forgetRemoved(),
     })
+    this.stallWatch = new StallWatch({
+      lanes: this.lanes,
+      clock: parts.clock,
+      stalled: (lane, reason) => this.fail(lane, reason),
+      resumed: (lane) => this.goOn(lane),
+      ...parts.stall,
+    })
     this.writer.onReport = (report) => this.onReport(report)
   }
 
   route(topic: string): Route {
     return this.routes.route(topic)
+  }
+
+  fallbackRoute(topic: string): Route {
+    return this.routes.fallbackRoute(topic)
   }
 
   client(name: string): ClientName {
@@ -147,7 +165,7 @@ export class SqliteLog implements EventLog, SlabOwner {
     const { route } = record
     const lane = this.lanes[route.streamIndex]
     assert(lane !== undefined, 'the route of an appended record has a stream')
-    assert(!this.closed, 'nothing is appended to a closed log')
+    if (this.closed) throw closedError()
     if (lane.isFull) return this.turnAway(lane, record)
     const sizeBytes = entryBytes(record)
     const slab = this.room(sizeBytes)
@@ -196,6 +214,7 @@ export class SqliteLog implements EventLog, SlabOwner {
 
   setFull(stream: string, reason: string | undefined): void {
     const lane = this.laneOf(stream)
+    if (lane.trouble !== undefined) return
     lane.isFull = reason !== undefined
     if (reason === undefined) this.full.delete(stream)
     else this.full.set(stream, reason)
@@ -207,15 +226,15 @@ export class SqliteLog implements EventLog, SlabOwner {
   }
 
   read(query: ReadQuery): Promise<RecordPage> {
-    return this.noted(this.reads.read(query))
+    return this.noted(() => this.reads.read(query))
   }
 
   locate(stream: string, start: Start): Promise<Position> {
-    return this.noted(this.reads.locate(stream, start))
+    return this.noted(() => this.reads.locate(stream, start))
   }
 
   bounds(stream: string): Promise<StreamBounds> {
-    return this.noted(this.reads.bounds(stream))
+    return this.noted(() => this.reads.bounds(stream))
   }
 
   recent(stream: string, position: Position): LogRecord | undefined {
@@ -228,6 +247,7 @@ export class SqliteLog implements EventLog, SlabOwner {
     this.flush()
     this.closed = true
     await this.writer.close()
+    this.stallWatch.close()
     for (const lane of this.lanes) this.refuse(lane)
     // The keeper has ended: no repair begins any more, and what it did is noted before the state
     // goes.
@@ -238,7 +258,9 @@ export class SqliteLog implements EventLog, SlabOwner {
     this.lock.release()
   }
 
-  private noted<T>(read: Promise<T>): Promise<T> {
+  private noted<T>(question: () => Promise<T>): Promise<T> {
+    if (this.closed) return Promise.reject(closedError())
+    const read = question()
     const done = () => this.reading.delete(read)
     this.reading.add(read)
     read.then(done, done)
@@ -305,6 +327,8 @@ export class SqliteLog implements EventLog, SlabOwner {
       propertiesAt,
       payloadAt,
       payloadAt + record.payloadEnd - record.payloadAt,
+      record.packetId,
+      record.will,
     )
   }
 
@@ -320,6 +344,13 @@ export class SqliteLog implements EventLog, SlabOwner {
       boot: this.boot,
       monotonicUs: this.clock.monotonicUs(),
     })
+  }
+
+  /** Takes no records, and answers no question, for as long as the log is open. */
+  private takeOut(lane: Lane, trouble: SluiceError): void {
+    lane.trouble = trouble
+    lane.isFull = true
+    this.failures.set(lane.settings.name, trouble.message)
   }
 
   private scheduleFlush(): void {
@@ -392,18 +423,26 @@ export class SqliteLog implements EventLog, SlabOwner {
   /** What waits goes on waiting; listeners hear of the change, not of every new wording. */
   private suspend({ stream, reason, lost }: Suspended): void {
     const lane = this.laneAt(stream)
-    const { name } = lane.settings
     const isChange = lane.failure === undefined || (lost && !lane.lost)
     lane.failure = reason
     lane.lost = lost
+    if (isChange) this.fail(lane, reason)
+    else this.failures.set(lane.settings.name, reason)
+  }
+
+  private fail({ settings: { name } }: Lane, reason: string): void {
     this.failures.set(name, reason)
-    if (isChange) for (const listener of this.failureListeners) listener(name, reason)
+    for (const listener of this.failureListeners) listener(name, reason)
   }
 
   private resume(lane: Lane): void {
-    const { name } = lane.settings
     lane.failure = undefined
     lane.lost = false
+    this.goOn(lane)
+  }
+
+  private goOn(lane: Lane): void {
+    const { name } = lane.settings
     this.failures.delete(name)
     const waited = lane.tail.end - lane.committedEnd
     for (const listener of this.resumeListeners) listener(name, waited)
@@ -448,4 +487,8 @@ export class SqliteLog implements EventLog, SlabOwner {
     }
     return lane
   }
+}
+
+function closedError(): SluiceError {
+  return new SluiceError('log-closed', 'the log is closed: the gateway stops, or has stopped')
 }

@@ -97,6 +97,45 @@ export interface Cursors {
   onMoved(listener: (cursor: Cursor, why: 'commit' | 'seek' | 'gap') => void): void
 }
 
+/** One small document of another part of the gateway: a session, a will, a retained message. */
+export interface Document {
+  readonly key: string
+  readonly value: Uint8Array
+}
+
+export interface DocumentWrite {
+  readonly kind: string
+  readonly key: string
+  /** Undefined removes it. */
+  readonly value: Uint8Array | undefined
+}
+
+/**
+ * Documents by kind and key; who owns a kind knows what is in them. Every read sees the writes that
+ * were made before it. Values are copied when they are put, and nobody changes what was got.
+ * After damage to `state.db` there are none: what must survive that is derived from the records
+ * again.
+ */
+export interface Documents {
+  /**
+   * All of a kind in the order of their keys' UTF-8, read page by page, each as it is when its page
+   * is read. Throws `storage`.
+   */
+  load(kind: string): AsyncIterable<Document>
+  /** In the order of the keys; undefined where there is none. Rejects with `storage`. */
+  get(kind: string, keys: readonly string[]): Promise<readonly (Uint8Array | undefined)[]>
+  /**
+   * On disk within the lazy interval and at close, all of a call in one transaction, and never
+   * before what was put earlier.
+   */
+  put(writes: readonly DocumentWrite[]): void
+  /**
+   * The same, on disk when it resolves, and with it all that was put before. Rejects with
+   * `storage`; it is tried again with the next write then.
+   */
+  putNow(writes: readonly DocumentWrite[]): Promise<void>
+}
+
 export const clockQualities = ['none', 'rtc', 'synchronised'] as const
 /** How far the wall clock can be trusted: not at all, as a battery goes, set by a time source. */
 export type ClockQuality = (typeof clockQualities)[number]
@@ -113,6 +152,7 @@ export interface LogState {
   readonly epoch: number
   readonly cursors: Cursors
   readonly gaps: Gaps
+  readonly documents: Documents
   /** By boot number; records of other boots keep the wall time that they were written with. */
   boots(): ReadonlyMap<number, Boot>
   /** Why the last write of state failed; undefined while they work. */

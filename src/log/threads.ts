@@ -10,6 +10,7 @@ import type { FoundRepair } from './repair/find.ts'
 import type {
   FromWriter,
   KeeperOrder,
+  NotOpened,
   StreamEnd,
   ToWriter,
   WriterOptions,
@@ -36,7 +37,7 @@ export class WriterThread {
   /** Who waits for the keeper's answers, in the order of the questions. */
   private readonly asked = new Deque<Asked>()
   private closing = false
-  private readonly opened: Promise<readonly StreamEnd[]>
+  private readonly opened: Promise<readonly (StreamEnd | NotOpened | undefined)[]>
   private readonly closed: Promise<void>
 
   constructor(options: WriterOptions, logger: Logger | undefined) {
@@ -57,14 +58,14 @@ export class WriterThread {
         else if (message.kind === 'closed') nowClosed()
         else {
           this.thread.expectExit()
-          reject(new SluiceError(message.code, message.message, { cause: message.cause }))
+          reject(new SluiceError(message.code, message.message))
         }
       })
     })
   }
 
-  /** Where each stream stands. Rejects with the SluiceError of a stream that cannot be opened. */
-  async open(): Promise<readonly StreamEnd[]> {
+  /** Where each stream stands, or why it cannot be opened. Rejects with `format-unknown`. */
+  async open(): Promise<readonly (StreamEnd | NotOpened | undefined)[]> {
     return this.opened
   }
 
@@ -169,5 +170,5 @@ export class WriterThread {
 }
 
 function closed(): SluiceError {
-  return new SluiceError('storage', 'the log was closed: its files are left as they are')
+  return new SluiceError('log-closed', 'the log was closed: its files are left as they are')
 }

@@ -50,6 +50,8 @@ export class TurnedAwayRecords {
       propertiesAt,
       payloadAt,
       payloadAt + added.payloadEnd - added.payloadAt,
+      added.packetId,
+      added.will,
     )
     record.evict()
     this.waiting.push({ record, waiter: added.waiter })

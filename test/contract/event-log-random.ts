@@ -16,6 +16,7 @@ import {
   append,
   contentOf,
   type Message,
+  numbers,
   type OpenedLog,
   partitionIn,
   readAll,
@@ -84,11 +85,14 @@ class RandomRun {
   private append(): void {
     this.clock.advance(this.random.below(20))
     for (let i = this.random.below(8); i >= 0; i--) {
+      const qos = this.random.pick([0, 1, 2] as const)
       const message: Message = {
         topic: this.random.pick(topics),
         client: `c${this.random.below(5)}`,
-        qos: this.random.pick([0, 1, 2]),
+        qos,
         retain: this.random.oneIn(5),
+        packetId: qos === 2 ? 1 + this.random.below(65_535) : 0,
+        will: this.random.oneIn(10),
         properties: Buffer.alloc(this.random.oneIn(3) ? this.random.below(50) : 0, 9),
         payload: Buffer.alloc(this.random.pick(payloadSizes), this.random.below(256)),
       }
@@ -114,6 +118,8 @@ class RandomRun {
         client: message.client,
         qos: message.qos,
         retain: message.retain,
+        packetId: message.packetId,
+        will: message.will,
         timeMs: record.timeMs,
         properties: Buffer.from(message.properties ?? []).toString('base64'),
         payload: Buffer.from(message.payload ?? '').toString('base64'),
@@ -130,15 +136,19 @@ class RandomRun {
       from: asPosition(from),
       recordsMax: this.random.pick([10, 30, 1000]),
       bytesMax: this.random.pick([5_000, 200_000, 1_000_000]),
-      ...(this.random.oneIn(2) && { filter: this.random.pick(filters) }),
+      ...(this.random.oneIn(2) && { filters: this.pickFilters() }),
     }
     const read = await readAll(this.log, name, query)
-    const { filter } = query
+    const { filters: picked } = query
     const wanted = (expected as LogRecord[])
       .slice(from)
-      .filter((record) => filter === undefined || topicMatches(filter, record.topic))
+      .filter(({ topic }) => picked?.some((filter) => topicMatches(filter, topic)) ?? true)
     expect(read.map(contentOf)).toEqual(wanted)
     expect((await this.log.bounds(name)).end).toBe(expected.length)
+  }
+
+  private pickFilters(): string[] {
+    return numbers(this.random.below(3) + 1).map(() => this.random.pick(filters))
   }
 
   private async reopen(): Promise<void> {

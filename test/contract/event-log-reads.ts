@@ -82,11 +82,27 @@ export function testReads(given: Given): void {
       log,
       numbers(50).map((i) => ({ topic: topics[i % topics.length] ?? 'a' })),
     )
-    const read = await readAll(log, 's', { filter: 'a/+', recordsMax: 7 })
+    const read = await readAll(log, 's', { filters: ['a/+'], recordsMax: 7 })
     expect(read.map((record) => record.topic)).toEqual(numbers(20).map(() => 'a/b'))
-    expect(await readAll(log, 's', { filter: 'c/#' })).toEqual([])
-    const page = await readPage(log, 's', { filter: 'c/#' })
+    expect(await readAll(log, 's', { filters: ['c/#'] })).toEqual([])
+    const page = await readPage(log, 's', { filters: ['c/#'] })
     expect([page.next, page.end]).toEqual([50, 50])
+  })
+
+  it('gives what one of several filters matches, each record once', async () => {
+    const log = await given(stream('s', { topics: ['#', '$x/#'] }))
+    const topics = ['a/b', 'c', '$x/y', 'a/b/c', 'd', 'e', 'a']
+    await appendAll(
+      log,
+      topics.map((topic) => ({ topic })),
+    )
+    const found = async (...filters: string[]) =>
+      (await readAll(log, 's', { filters, recordsMax: 2 })).map((record) => record.topic)
+    expect(await found('a/b', 'a/+', 'c')).toEqual(['a/b', 'c'])
+    expect(await found('+/b', 'a/#')).toEqual(['a/b', 'a/b/c', 'a'])
+    expect(await found('#', '$x/#')).toEqual(topics)
+    expect(await found('+/y', '#')).toEqual(topics.filter((topic) => topic !== '$x/y'))
+    expect(await found()).toEqual([])
   })
 
   it('gives pages that stay as they are', async () => {

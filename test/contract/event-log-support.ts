@@ -28,6 +28,8 @@ export interface Message {
   readonly client?: string
   readonly qos?: QoS
   readonly retain?: boolean
+  readonly packetId?: number
+  readonly will?: boolean
   readonly key?: string
   readonly properties?: Uint8Array
   readonly payload?: Uint8Array | string
@@ -63,7 +65,12 @@ export function stream(name: string, more: Partial<StreamSettings> = {}): Stream
 }
 
 /** Appends with properties and payload amid other bytes, as they stand in a read chunk. */
-export function append(log: EventLog, message: Message, told?: () => void): Appended {
+export function append(
+  log: EventLog,
+  message: Message,
+  told?: () => void,
+  route = log.route(message.topic),
+): Appended {
   const { properties = new Uint8Array(0), payload = '' } = message
   const body = Buffer.from(payload)
   const propertiesAt = 3
@@ -72,10 +79,12 @@ export function append(log: EventLog, message: Message, told?: () => void): Appe
   const bytes = Buffer.concat([Buffer.alloc(3, 7), properties, Buffer.alloc(2, 7), body, body])
   const { promise, resolve } = newPromise<AppendOutcome>()
   const record = log.append({
-    route: log.route(message.topic),
+    route,
     client: log.client(message.client ?? 'client-1'),
     qos: message.qos ?? 1,
     retain: message.retain ?? false,
+    ...(message.packetId !== undefined && { packetId: message.packetId }),
+    ...(message.will !== undefined && { will: message.will }),
     key: message.key,
     bytes,
     propertiesAt,
@@ -136,7 +145,7 @@ export async function readAll(
 
 /** What of a record must survive, comparable. */
 export function contentOf(record: LogRecord): object {
-  const { topic, client, qos, retain, position, partition, offset, timeMs } = record
+  const { topic, client, qos, retain, packetId, will, position, partition, offset, timeMs } = record
   return {
     stream: record.stream,
     position,
@@ -146,6 +155,8 @@ export function contentOf(record: LogRecord): object {
     client,
     qos,
     retain,
+    packetId,
+    will,
     timeMs,
     properties: Buffer.from(record.properties).toString('base64'),
     payload: Buffer.from(record.payload).toString('base64'),

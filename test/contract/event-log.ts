@@ -183,6 +183,32 @@ function testRoutes(given: Given): void {
     expect(Buffer.from(route.topicBytes).toString()).toBe('b')
   })
 
+  it('has a built-in stream behind the others for what nothing takes', async () => {
+    const log = await given(stream('s', { topics: ['a'] }))
+    expect(log.streams.map(({ name }) => name)).toEqual(['s', 'default'])
+    expect(log.streams[1]).toMatchObject({ topics: [], partitions: 1, ackAfter: 'fsync' })
+    expect(log.route('b').stream).toBeUndefined()
+    expect(log.fallbackRoute('a')).toBe(log.route('a'))
+    const route = log.fallbackRoute('b')
+    expect(route).toMatchObject({ topic: 'b', streamIndex: 1, partition: 0 })
+    expect(route).toBe(log.fallbackRoute('b'))
+    expect(route.ref).toBe(log.route('b').ref)
+    expect(log.fallbackRoute('$SYS/x').stream?.name).toBe('default')
+    const records = [append(log, { topic: 'b', payload: 'kept' }, undefined, route)]
+    for (const { settled } of records) expect(await settled).toBe('kept')
+    expect(payloads(await readAll(log, 'default'))).toEqual(['kept'])
+    expect((await log.bounds('s')).end).toBe(0)
+  })
+
+  it('takes a configured stream of that name for the built-in one', async () => {
+    const own = stream('default', { topics: ['a'], partitions: 3 })
+    const log = await given(own, stream('s', { topics: ['b'] }))
+    expect(log.streams.map(({ name }) => name)).toEqual(['default', 's'])
+    expect(log.fallbackRoute('c').stream).toEqual(own)
+    expect(log.fallbackRoute('c').streamIndex).toBe(0)
+    expect(log.fallbackRoute('b').stream?.name).toBe('s')
+  })
+
   it('shares the route of a topic, and tells topics apart by ref', async () => {
     const log = await given(stream('s'))
     expect(log.route('a')).toBe(log.route('a'))
@@ -267,6 +293,9 @@ function testRecords(given: Given): void {
     { topic: '\ufeffbom', client: '', payload: Buffer.from([0, 255, 128, 10]) },
     { topic: 't', qos: 0, payload: 'zero' },
     { topic: 't', qos: 2, retain: true, payload: 'two' },
+    { topic: 't', qos: 2, packetId: 1, payload: 'first identifier' },
+    { topic: 't', qos: 2, packetId: 65_535, will: true, payload: 'last identifier' },
+    { topic: 't', retain: true, will: true, payload: 'will' },
     { topic: 't', properties: Buffer.from([0x23, 0, 1]), payload: '' },
     { topic: 't', properties: Buffer.alloc(300, 1), payload: 'x' },
     { topic: 't', payload: Buffer.alloc(300 * 1024, 'ab') },
@@ -284,6 +313,8 @@ function testRecords(given: Given): void {
         client: message.client ?? 'client-1',
         qos: message.qos ?? 1,
         retain: message.retain ?? false,
+        packetId: message.packetId ?? 0,
+        will: message.will ?? false,
         properties: Buffer.from(message.properties ?? []).toString('base64'),
         payload: Buffer.from(message.payload ?? '').toString('base64'),
       }

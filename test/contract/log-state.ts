@@ -352,7 +352,7 @@ function testGaps(given: Given): void {
 function testReopen(given: Given): void {
   it('finds cursors, gaps and the epoch as they were', async () => {
     const { opened, log } = await given(2)
-    await appendAll(log, messages(4))
+    await appendAll(log, messages(8))
     const { cursors, gaps } = log.state
     await cursors.open('lazy', 's', 'stream', { kind: 'earliest' })
     await cursors.open('now', 's', 'partitions', { kind: 'earliest' })

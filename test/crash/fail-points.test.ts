@@ -11,6 +11,7 @@ import { SeededRandom } from '../../src/base/random.ts'
 import { asPosition } from '../../src/log/log.ts'
 import { type OpenedLog, openLog } from '../../src/log/open.ts'
 import { append, stream } from '../log/given.ts'
+import { gatewayConfig } from '../support/gateway-config.ts'
 import { MAIN, startGateway } from '../support/gateway-process.ts'
 import { runSluice } from '../support/sluice.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -30,22 +31,11 @@ const POLL = { timeout: 25_000, interval: 5 }
 /** The streams of `config`, as the log takes them. */
 const STREAMS = [stream('plant', { partitions: 4 }), stream('rest', { topics: ['#'] })]
 
-const config = (segment: string): string => `
-[disk]
-segment = "${segment}"
-min_free = "1MiB"
-
-[[stream]]
-name = "plant"
-topics = ["plant/#"]
-partitions = 4
-retention.size = "2MiB"
-
-[[stream]]
-name = "rest"
-topics = ["#"]
-partitions = 1
-`
+const config = (segment: string): string =>
+  gatewayConfig({ segment, min_free: '1MiB' }, [
+    { name: 'plant', settings: { partitions: 4, 'retention.size': '2MiB' } },
+    { name: 'rest', settings: { partitions: 1 } },
+  ])
 
 interface Case {
   readonly point: string

@@ -12,6 +12,7 @@ import path from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { SeededRandom } from '../../src/base/random.ts'
+import { gatewayConfig } from '../support/gateway-config.ts'
 import { type GatewayProcess, startGateway } from '../support/gateway-process.ts'
 import { Audit, audit } from './audit.ts'
 import { dyingAt, GATEWAY_POINTS } from './fail-points.ts'
@@ -28,23 +29,11 @@ const POINTS = GATEWAY_POINTS.filter((name) => /^(roll|prepare|seal|checkpoint)/
  * Mostly small segments, so that rounds also die while segments are sealed and made; in larger ones
  * the WAL grows until the keeper moves it.
  */
-const config = (segment: string): string => `
-[disk]
-segment = "${segment}"
-
-[[stream]]
-name = "plant"
-topics = ["plant/#"]
-partitions = 4
-key = "topic"
-
-[[stream]]
-name = "rest"
-topics = ["#"]
-partitions = 2
-key = "client"
-ack_after = "write"
-`
+const config = (segment: string): string =>
+  gatewayConfig({ segment }, [
+    { name: 'plant', settings: { partitions: 4, key: 'topic' } },
+    { name: 'rest', settings: { partitions: 2, key: 'client', ack_after: 'write' } },
+  ])
 
 type End =
   | { readonly kind: 'acknowledged' }

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { gatewayConfig } from '../support/gateway-config.ts'
 import { type GatewayProcess, startGateway } from '../support/gateway-process.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { audit } from './audit.ts'
@@ -20,27 +21,11 @@ if (!hasCompiler) process.stdout.write('no cc here: storage faults of a process 
 /** What fails: every sync with EIO, as on a dying medium, or every write with ENOSPC. */
 const kinds = ['sync', 'write'] as const
 
-const CONFIG = `
-[disk]
-segment = "1MiB"
-
-[[stream]]
-name = "plant"
-topics = ["plant/#"]
-partitions = 4
-key = "topic"
-
-[[stream]]
-name = "quick"
-topics = ["quick/#"]
-ack_after = "receive"
-
-[[stream]]
-name = "rest"
-topics = ["#"]
-partitions = 2
-key = "client"
-`
+const CONFIG = gatewayConfig({ segment: '1MiB' }, [
+  { name: 'plant', settings: { partitions: 4, key: 'topic' } },
+  { name: 'quick', settings: { ack_after: 'receive' } },
+  { name: 'rest', settings: { partitions: 2, key: 'client' } },
+])
 
 const WAIT = { timeout: 25_000, interval: 10 }
 

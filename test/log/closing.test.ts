@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { expect, it } from 'vitest'
 import { asPosition } from '../../src/log/log.ts'
-import { emptyFolder, keep, open, segmentFiles, stream } from './given.ts'
+import { append, emptyFolder, keep, open, segmentFiles, stream } from './given.ts'
 
 const STREAMS = [stream('a')]
 const TINY = { segmentBytes: 16 * 1024, tailBytes: 1024, slabBytes: 1024 }
@@ -25,6 +25,17 @@ it('starts no thread for what is asked after the close', async () => {
   await expect(log.segments.survey()).rejects.toThrow('the log was closed')
   await expect(log.segments.remove('a', oldest)).rejects.toThrow('the log was closed')
   expect(segmentFiles(dataDir, 'a')).toContain(oldest)
+})
+
+it('says of a closed log that it is one, to those who append and to those who read', async () => {
+  const log = await open(await emptyFolder(), STREAMS, TINY)
+  await keep(log, 'a/x', 1)
+  await log.close()
+  const closed = { code: 'log-closed', hint: expect.stringContaining('stopping') }
+  expect(() => append(log, 'a/x')).toThrow(expect.objectContaining(closed))
+  await expect(log.read(FIRST_PAGE)).rejects.toMatchObject(closed)
+  await expect(log.locate('a', { kind: 'earliest' })).rejects.toMatchObject(closed)
+  await expect(log.bounds('a')).rejects.toMatchObject(closed)
 })
 
 it('waits for a read that would heal, and leaves the damage to the next start', async () => {

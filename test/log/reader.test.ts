@@ -117,7 +117,7 @@ describe('the log reader', () => {
     const nexts: number[] = []
     const found: string[] = []
     for (let next = 0; next < 45_001; ) {
-      const page = log.read(query(next, { filter: 'wanted' }))
+      const page = log.read(query(next, { filters: ['wanted'] }))
       expect(page.next).toBeGreaterThan(next)
       next = page.next
       nexts.push(next)
@@ -130,9 +130,9 @@ describe('the log reader', () => {
   it('finds a topic by a filter after it first appears behind an earlier page', () => {
     const builder = stream('s').add({ topic: 'a/1' }, { topic: 'b' })
     const log = open()
-    expect(log.read(query(0, { filter: 'a/#' })).records).toHaveLength(1)
+    expect(log.read(query(0, { filters: ['a/#'] })).records).toHaveLength(1)
     builder.add({ topic: 'a/2' }, { topic: '$a/3' }, { topic: 'a' })
-    const topics = log.read(query(1, { filter: 'a/#' })).records.map((record) => record.topic)
+    const topics = log.read(query(1, { filters: ['a/#'] })).records.map((record) => record.topic)
     expect(topics).toEqual(['a/2', 'a'])
   })
 

@@ -7,6 +7,7 @@ import { entryBytes, pack } from '../../src/log/pack.ts'
 import { Routes } from '../../src/log/routes.ts'
 import { segmentFileName } from '../../src/log/segment.ts'
 import { Slab } from '../../src/log/slab.ts'
+import type { Checkpointed } from '../../src/log/writer/protocol.ts'
 import { segmentNames } from '../../src/log/writer/recovery.ts'
 import type { OpenDatabase } from '../../src/log/writer/segment-file.ts'
 import { type SlabMemory, slabMemory } from '../../src/log/writer/segment-rows.ts'
@@ -104,6 +105,11 @@ function entries(first: number, count: number): { memory: SlabMemory; at: number
 function insert(writer: StreamWriter, first: number, count: number): void {
   const { memory, at } = entries(first, count)
   for (const each of at) writer.insert(memory, each)
+}
+
+function checkpoint(caughtUp: boolean, code?: string): Checkpointed {
+  const failure = code === undefined ? undefined : { code, message: 'the disk said no' }
+  return { kind: 'checkpointed', stream: 0, file: segmentFileName(0), caughtUp, failure }
 }
 
 /** Positions on disk, as another program sees them. */
@@ -491,14 +497,64 @@ it('W4: moves the end of the WAL after the keeper, so that the WAL is used anew'
   }
   commitEach(0, 50)
   const before = fs.statSync(wal).size
-  writer.checkpointed(false)
+  writer.checkpointed(checkpoint(false))
   writer.restartWal()
   commitEach(50, 1)
   expect(fs.statSync(wal).size).toBeGreaterThan(before)
   const grown = fs.statSync(wal).size
-  writer.checkpointed(true)
+  writer.checkpointed(checkpoint(true))
   writer.restartWal()
   commitEach(51, 40)
   expect(fs.statSync(wal).size).toBe(grown)
+  writer.close()
+})
+
+it('commits nothing after a failed checkpoint until one has succeeded', async () => {
+  const folder = await emptyFolder()
+  const disk = new FaultyDisk()
+  let checkpointFails = true
+  const open: OpenDatabase = (file) => {
+    const db = disk.open(file)
+    const pragma = db.pragma.bind(db)
+    db.pragma = ((sql: string, options?: Database.PragmaOptions) => {
+      if (sql.startsWith('wal_checkpoint') && checkpointFails) throw new DiskFault('SQLITE_IOERR')
+      return pragma(sql, options)
+    }) as typeof db.pragma
+    return db
+  }
+  const writer = writerOn(folder, open)
+  writer.open()
+  insert(writer, 0, 2)
+  expect(writer.commit()?.records).toBe(2)
+  insert(writer, 2, 1)
+  writer.checkpointed(checkpoint(false, 'SQLITE_IOERR_FSYNC'))
+  expect(writer.failure).toContain('SQLITE_IOERR_FSYNC')
+  expect(writer.commit()).toBeUndefined()
+  expect(writer.retry()).toBeUndefined()
+  expect(writer.failure).toContain('SQLITE_IOERR')
+  checkpointFails = false
+  expect(writer.retry()?.records).toBe(1)
+  expect(writer.failure).toBeUndefined()
+  expect(onDisk(folder)).toEqual([0, 1, 2])
+  writer.close()
+})
+
+it('leaves a segment that is to be retired although its first try failed', async () => {
+  const folder = await emptyFolder()
+  const disk = new FaultyDisk()
+  const writer = writerOn(folder, disk.open)
+  writer.open()
+  insert(writer, 0, 2)
+  writer.commit()
+  // The next segment cannot be made, so nothing is renamed.
+  disk.fails = (sql) => (sql.includes('CREATE TABLE') ? 'before' : undefined)
+  writer.retire(segmentFileName(0))
+  writer.retireDue()
+  expect(writer.failure).toContain('SQLITE_FULL')
+  disk.fails = () => undefined
+  writer.retry()
+  expect(writer.failure).toBeUndefined()
+  writer.retireDue()
+  expect(segmentNames(folder)).toEqual([segmentFileName(0), segmentFileName(2)])
   writer.close()
 })

@@ -19,12 +19,11 @@ import { segmentFileName, streamFolder } from '../segment.ts'
 import { syncFolder } from '../writer/segment-file.ts'
 import { copyFile } from './contents.ts'
 import { type BackupContent, type Manifest, readManifest } from './manifest.ts'
+import { dropWork, isWhole, moveIn, WORK_FOLDER } from './move-in.ts'
 import { settleCopy } from './snapshot.ts'
 import { type SettledState, settleState } from './state-copy.ts'
 import { makeFolder } from './target.ts'
 
-/** Where the work is done, inside the new data directory: a rename then never crosses disks. */
-const WORK_FOLDER = 'restoring'
 /** What may lie in a folder that counts as empty. */
 const HARMLESS = new Set([WORK_FOLDER, 'epoch', 'gateway.lock', 'lost+found'])
 
@@ -57,10 +56,10 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const lock = takeDataDir(dataDir)
   const work = path.join(dataDir, WORK_FOLDER)
   try {
-    fs.rmSync(work, { recursive: true, force: true })
+    dropWork(dataDir)
     return await fill(work, manifest, options)
   } catch (thrown) {
-    fs.rmSync(work, { recursive: true, force: true })
+    if (!isWhole(dataDir)) dropWork(dataDir)
     if (thrown instanceof SluiceError || codeOf(thrown) === undefined) throw thrown
     const sentence = `restoring ${backup} to ${dataDir} failed: ${messageOf(thrown)}`
     throw new SluiceError('storage', sentence, { cause: thrown })
@@ -94,7 +93,7 @@ async function fill(
   writeNumbers(work, settled)
   syncFolder(path.join(work, 'streams'))
   syncFolder(work)
-  moveIn(work, dataDir)
+  moveIn(dataDir)
   return { manifest, sizeBytes, ...settled }
 }
 
@@ -126,18 +125,6 @@ function settle(work: string, clock: Clock): SettledState {
   } finally {
     reader.close()
   }
-}
-
-/**
- * The epoch first and the state last: a start on streams alone makes a state from them, with an
- * epoch that is new. A start on a state alone would begin at 0.
- */
-function moveIn(work: string, dataDir: string): void {
-  for (const name of ['epoch', 'streams', 'state.db']) {
-    fs.renameSync(path.join(work, name), path.join(dataDir, name))
-  }
-  fs.rmdirSync(work)
-  syncFolder(dataDir)
 }
 
 function refuseFilled(dataDir: string): void {

@@ -6,10 +6,10 @@
  *   gap               [────────)◀───)   and so ends what a gap says
  */
 import type Database from 'better-sqlite3'
-import { asPosition, type StreamBounds } from '../log.ts'
+import type { StreamBounds } from '../log.ts'
 import type { CursorRow, StateOp } from '../state/protocol.ts'
 import { applyOps, migrate, readImage } from '../state/tables.ts'
-import type { Gap } from '../state.ts'
+import { cutOff } from '../state/taken-back.ts'
 
 /** From here on epochs count seconds: nine digits until 2051. */
 const EPOCH_ZERO_MS = Date.UTC(2020, 0, 1)
@@ -42,7 +42,7 @@ export function settleState(
   const image = readImage(db, db.name)
   const byName = new Map(bounds.map((each) => [each.stream, each]))
   const moved = image.cursors.flatMap((row) => settledCursor(row, byName.get(row.stream)))
-  const gaps = image.gaps.flatMap((gap) => settledGap(gap, byName.get(gap.stream)?.end ?? 0))
+  const gaps = image.gaps.flatMap((gap) => cutOff(gap, byName.get(gap.stream)?.end ?? 0))
   const epoch = Math.max(
     (image.meta.get('epoch') ?? 1) + 1,
     Math.floor((nowMs - EPOCH_ZERO_MS) / 1000),
@@ -75,11 +75,4 @@ function settledOffsets(text: string, ends: ReadonlyMap<number, number>): string
     Math.min(next, ends.get(Number(partition)) ?? 0),
   ])
   return JSON.stringify(Object.fromEntries(settled))
-}
-
-function settledGap(gap: Gap, end: number): StateOp[] {
-  if (gap.end <= end) return []
-  if (gap.first >= end) return [{ kind: 'drop-gap', id: gap.id }]
-  const records = Math.min(gap.records, end - gap.first)
-  return [{ kind: 'put-gap', row: { ...gap, end: asPosition(end), records } }]
 }

@@ -1,5 +1,5 @@
 import type { FoundRepair } from '../repair/find.ts'
-import type { KeeperOrder } from '../writer/protocol.ts'
+import type { Checkpointed, KeeperOrder } from '../writer/protocol.ts'
 import type { FolderSurvey } from './survey.ts'
 
 export interface KeeperOptions {
@@ -30,7 +30,7 @@ export type FromKeeper =
   | KeeperAnswer
   /** The keeper has this full segment open: the writer's handle may go. */
   | { readonly kind: 'holding'; readonly stream: number; readonly file: string }
-  | { readonly kind: 'checkpointed'; readonly stream: number; readonly caughtUp: boolean }
+  | Checkpointed
   | { readonly kind: 'sealed'; readonly stream: number; readonly file: string }
   /** Something did not work; nothing is lost by it. */
   | { readonly kind: 'trouble'; readonly stream: number; readonly sentence: string }

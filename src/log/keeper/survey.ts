@@ -27,6 +27,7 @@ export class Surveyor {
   /** By name. */
   private readonly facts = new Map<string, Facts>()
   private readonly unreadable = new Set<string>()
+  private folderTold = false
   private readonly trouble: (sentence: string) => void
 
   constructor(folder: string, trouble: (sentence: string) => void) {
@@ -39,7 +40,7 @@ export class Surveyor {
    * is on its way), or one that cannot be read, which is told once and is for whoever repairs.
    */
   survey(isOpen: (file: string) => boolean): FolderSurvey {
-    const names = segmentNames(this.folder)
+    const names = this.names()
     this.forgetOthers(names)
     const sizes = names.map((name) => this.sizeOf(name))
     const segments: FinishedSegment[] = []
@@ -72,6 +73,20 @@ export class Surveyor {
     failPoint('remove:unlinked')
     syncFolder(this.folder)
     this.facts.delete(file)
+  }
+
+  /** None while the folder cannot be listed, which is told once. */
+  private names(): readonly string[] {
+    try {
+      const names = segmentNames(this.folder)
+      this.folderTold = false
+      return names
+    } catch (thrown) {
+      if (codeOf(thrown) === undefined) throw thrown
+      if (!this.folderTold) this.trouble(`retention cannot look at it: ${messageOf(thrown)}`)
+      this.folderTold = true
+      return []
+    }
   }
 
   private factsOf(file: string): Facts | undefined {

@@ -2,8 +2,9 @@
  * The keeper thread: everything that takes long and that no commit may wait for. It makes the next
  * segment, moves a WAL into its database while the writer goes on, and seals full segments.
  *
- * Whatever fails here loses nothing: the writer makes its own segment, a WAL stays longer, a seal
- * is finished at the next start. It is told as trouble, for the log book of the gateway.
+ * What fails here is told as trouble, for the log book of the gateway, and loses nothing: the
+ * writer makes its own segment, a seal is finished at the next start. A checkpoint that fails puts
+ * in doubt what the files have, so it goes to the writer, which suspends the stream.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -98,12 +99,20 @@ function prepare(stream: number): void {
   fs.renameSync(fileOf(stream, PREPARE_FILE), fileOf(stream, NEXT_FILE))
 }
 
+/** A failure is for the writer, which acknowledges nothing more until it has proved the segment. */
 function checkpoint(stream: number, file: string): void {
-  let caughtUp = false
-  attempt(stream, `a checkpoint of ${file}`, () => {
-    caughtUp = moveWal(fileOf(stream, file))
-  })
-  post({ kind: 'checkpointed', stream, caughtUp })
+  try {
+    const caughtUp = moveWal(fileOf(stream, file))
+    post({ kind: 'checkpointed', stream, file, caughtUp, failure: undefined })
+  } catch (thrown) {
+    const code = codeOf(thrown)
+    if (code === undefined) throw thrown
+    // Somebody else has it locked: nothing was written.
+    const failure = /^SQLITE_(BUSY|LOCKED)/.test(code)
+      ? undefined
+      : { code, message: `a checkpoint of ${file} failed: ${messageOf(thrown)}` }
+    post({ kind: 'checkpointed', stream, file, caughtUp: false, failure })
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Name } from '../entry.ts'
-import { topicMatches } from '../topics.ts'
+import { FilterSet } from '../filter-set.ts'
 import type { SegmentConnection } from './segment-file.ts'
 
 /** Names kept per segment and table; a hostile fleet can use a new one for each record. */
@@ -35,27 +35,38 @@ export class SegmentNames {
   }
 }
 
-/** Which topics in a range of positions a filter matches, as a JSON list of ids. */
+/** Which topics in a range of positions one of some filters matches, as a JSON list of ids. */
 export interface FilterWindow {
   readonly from: number
   readonly end: number
   readonly ids: string
 }
 
-const FILTERS_MAX = 32
+const WINDOWS_MAX = 32
+/** A session may have 1,000 filters of 4 KiB. */
+const WINDOW_FILTER_CHARS_MAX = 64 * 1024
 
 /**
- * Filters resolved to topic ids, for the topics that occur in a window of positions only: so a
- * segment with a million topics costs no more memory than the window's records. A page that goes on
+ * Lists of filters resolved to topic ids, for the topics that occur in a window of positions only:
+ * so a segment with a million topics costs no more memory than the window's records. A page that goes on
  * inside the window of the page before uses its list again.
  */
 export class FilterWindows {
   private readonly windows = new Map<string, FilterWindow>()
+  private filterChars = 0
 
   /** The window that holds `from`: an earlier one, or a new one over [from, end). */
-  at(connection: SegmentConnection, filter: string, from: number, end: number): FilterWindow {
-    const known = this.windows.get(filter)
+  at(
+    connection: SegmentConnection,
+    filters: readonly string[],
+    from: number,
+    end: number,
+  ): FilterWindow {
+    // No filter contains the null character.
+    const key = filters.join('\0')
+    const known = this.windows.get(key)
     if (known !== undefined && known.from <= from && from < known.end) return known
+    const wanted = new FilterSet(filters)
     const ids: number[] = []
     const topics = connection
       .rows(
@@ -63,10 +74,14 @@ export class FilterWindows {
            (SELECT topic FROM record WHERE position >= ? AND position < ?)`,
       )
       .iterate(from, end) as IterableIterator<[number, string]>
-    for (const [id, name] of topics) if (topicMatches(filter, name)) ids.push(id)
+    for (const [id, name] of topics) if (wanted.matches(name)) ids.push(id)
     const window: FilterWindow = { from, end, ids: JSON.stringify(ids) }
-    if (this.windows.size >= FILTERS_MAX) this.windows.clear()
-    this.windows.set(filter, window)
+    this.filterChars += key.length
+    if (this.windows.size >= WINDOWS_MAX || this.filterChars > WINDOW_FILTER_CHARS_MAX) {
+      this.windows.clear()
+      this.filterChars = key.length
+    }
+    this.windows.set(key, window)
     return window
   }
 }

@@ -15,7 +15,7 @@ export interface Scan {
   readonly from: number
   readonly end: number
   readonly partition: number | undefined
-  readonly filter: string | undefined
+  readonly filters: readonly string[] | undefined
   readonly recordsMax: number
   readonly bytesMax: number
 }
@@ -82,11 +82,11 @@ export class SegmentReader {
    */
   scan(scan: Scan): Scanned {
     return this.handle.use((connection) => {
-      const { from, partition, filter, recordsMax } = scan
+      const { from, partition, filters, recordsMax } = scan
       const beyond = holeEndAt(this.holesOf(connection), from)
       if (beyond !== undefined) return { records: [], sizeBytes: 0, next: beyond }
       const window =
-        filter === undefined ? undefined : this.windows.at(connection, filter, from, scan.end)
+        filters === undefined ? undefined : this.windows.at(connection, filters, from, scan.end)
       const end = Math.min(scan.end, window?.end ?? scan.end)
       const values: (number | string)[] = [from, end]
       let where = 'position >= ? AND position < ?'
@@ -101,7 +101,7 @@ export class SegmentReader {
       const rows = connection
         .rows(`SELECT ${COLUMNS} FROM record WHERE ${where} ORDER BY position LIMIT ?`)
         .iterate(...values, recordsMax) as IterableIterator<Row>
-      const dense = partition === undefined && filter === undefined
+      const dense = partition === undefined && filters === undefined
       return this.collect(connection, rows, { ...scan, end }, dense)
     })
   }
@@ -145,10 +145,13 @@ export class SegmentReader {
   }
 
   /**
-   * The offset after the last of each known partition. One pass over the segment at the first call
-   * (tens of ms at 64 MiB), then only over what came since.
+   * The offset after the last of each known partition. A sealed segment says it: behind damage the
+   * next offset is higher than that of the last record that is left. Of another one it takes a pass
+   * over the segment at the first call (tens of ms at 64 MiB), then only over what came since.
    */
   endOffsets(): Map<number, number> {
+    const sealed = this.sealedOffsets()
+    if (sealed !== undefined) return sealed
     const ends = this.firstOffsets()
     const end = this.end()
     this.handle.use((connection) => {
@@ -163,6 +166,18 @@ export class SegmentReader {
     })
     for (const [partition, offset] of this.lastOffsets) ends.set(partition, offset + 1)
     return ends
+  }
+
+  /** Undefined while the segment is not sealed. */
+  private sealedOffsets(): Map<number, number> | undefined {
+    return this.handle.use((connection) => {
+      const [row] = connection.rows('SELECT end_position FROM segment').all() as [number | null][]
+      if (row === undefined || row[0] === null) return undefined
+      const ends = connection
+        .rows('SELECT partition, coalesce(end_offset, first_offset) FROM partition')
+        .all() as [number, number][]
+      return new Map(ends)
+    })
   }
 
   /** Lets go of a file that is still to be sealed. */

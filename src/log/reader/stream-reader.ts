@@ -105,7 +105,7 @@ export class StreamReader {
           from: next,
           end: Math.min(lookEnd, segments[index + 1]?.first ?? lookEnd),
           partition: query.partition,
-          filter: query.filter,
+          filters: query.filters,
           recordsMax: query.recordsMax - records.length,
           bytesMax: query.bytesMax - sizeBytes,
         })

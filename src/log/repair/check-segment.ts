@@ -150,7 +150,7 @@ function checkLast(file: string, first: number, end: number): void {
         from,
         end,
         partition: undefined,
-        filter: undefined,
+        filters: undefined,
         recordsMax: LAST_RECORDS,
         bytesMax: 1024 * 1024,
       })

@@ -65,7 +65,7 @@ function checkRecords(file: string, first: number, end: number): string | undefi
         from,
         end,
         partition: undefined,
-        filter: undefined,
+        filters: undefined,
         recordsMax: STEP_RECORDS,
         bytesMax: STEP_BYTES,
       })

@@ -10,8 +10,11 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { codeOf } from '../../base/errors.ts'
+import { firstPositionOf } from '../segment.ts'
 import { syncFolder, syncPath } from '../writer/segment-file.ts'
 import type { Hole } from './holes.ts'
+import { makeFolderHere } from './odd.ts'
 
 export interface RepairNote {
   readonly stream: string
@@ -29,9 +32,10 @@ export interface RepairNote {
   /** Records may have stood behind the last hole's beginning that nobody can count. */
   readonly endInDoubt: boolean
   /** 'swapping': the files may not be in place yet; 'swapped': they are; 'noted': gaps are too. */
-  readonly state: 'swapping' | 'swapped' | 'noted'
+  readonly state: (typeof states)[number]
 }
 
+const states = ['swapping', 'swapped', 'noted'] as const
 const ENDING = '.json'
 
 export function quarantineFolder(dataDir: string, stream: string): string {
@@ -41,12 +45,7 @@ export function quarantineFolder(dataDir: string, stream: string): string {
 /** Makes the folder where a stream's damaged files go. */
 export function makeQuarantine(dataDir: string, stream: string): string {
   const folder = quarantineFolder(dataDir, stream)
-  if (!fs.existsSync(folder)) {
-    fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-    syncFolder(folder)
-    syncFolder(path.dirname(folder))
-    syncFolder(dataDir)
-  }
+  makeFolderHere(folder)
   return folder
 }
 
@@ -69,40 +68,79 @@ export function writeNote(dataDir: string, note: RepairNote): void {
   syncFolder(folder)
 }
 
-/** All notes of a data directory, by stream, then in the order of their names. */
+/**
+ * All notes of a data directory, by stream, then in the order of their names. What cannot be read,
+ * or is no note, is left alone: it must not keep a gateway from starting (G5), the damaged files
+ * stay beside it, and the holes stand in the segments as well.
+ */
 export function readNotes(dataDir: string): RepairNote[] {
   const root = path.join(dataDir, 'quarantine')
-  if (!fs.existsSync(root)) return []
-  return fs
-    .readdirSync(root)
-    .sort()
-    .flatMap((stream) => notesIn(path.join(root, stream)))
+  return namesIn(root).flatMap((stream) =>
+    namesIn(path.join(root, stream)).flatMap((name) => {
+      if (!name.endsWith(ENDING)) return []
+      const note = readNote(path.join(root, stream, name))
+      return note?.stream === stream ? [note] : []
+    }),
+  )
 }
 
-function notesIn(folder: string): RepairNote[] {
-  if (!fs.statSync(folder).isDirectory()) return []
-  return fs
-    .readdirSync(folder)
-    .filter((name) => name.endsWith(ENDING))
-    .sort()
-    .flatMap((name) => {
-      const note = parse(fs.readFileSync(path.join(folder, name), 'utf8'))
-      return note === undefined ? [] : [note]
-    })
+/** Sorted; none in a folder that is no folder, or lets nobody read it. */
+function namesIn(folder: string): string[] {
+  return readable(() => fs.readdirSync(folder).sort()) ?? []
 }
 
-/** A note that is no note (damaged itself) is left alone: the holes stand in the segments too. */
+function readNote(file: string): RepairNote | undefined {
+  // Not a pipe or the like, which would make the start wait for ever.
+  const isFile = readable(() => fs.statSync(file).isFile()) ?? false
+  const text = isFile ? readable(() => fs.readFileSync(file, 'utf8')) : undefined
+  return text === undefined ? undefined : parse(text)
+}
+
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (thrown) {
+    if (codeOf(thrown) === undefined) throw thrown
+    return undefined
+  }
+}
+
+/** Undefined for what is no note in every field: its names become paths, its holes gaps. */
 function parse(text: string): RepairNote | undefined {
   try {
-    const note = JSON.parse(text) as Partial<RepairNote> | null
-    const isNote =
-      typeof note?.stream === 'string' &&
-      typeof note.file === 'string' &&
-      typeof note.quarantined === 'string' &&
-      Array.isArray(note.holes)
-    return isNote ? (note as RepairNote) : undefined
+    const note = JSON.parse(text) as Partial<Record<keyof RepairNote, unknown>> | null
+    return isNote(note) ? (note as RepairNote) : undefined
   } catch (thrown) {
     if (thrown instanceof SyntaxError) return undefined
     throw thrown
   }
+}
+
+function isNote(note: Partial<Record<keyof RepairNote, unknown>> | null): boolean {
+  if (typeof note !== 'object' || note === null) return false
+  const { stream, file, quarantined, why, holes, salvagedRecords, lostBytes, endInDoubt } = note
+  return (
+    typeof stream === 'string' &&
+    typeof file === 'string' &&
+    firstPositionOf(file) !== undefined &&
+    typeof quarantined === 'string' &&
+    path.basename(quarantined) === quarantined &&
+    typeof why === 'string' &&
+    Array.isArray(holes) &&
+    holes.every(isHole) &&
+    isCount(salvagedRecords) &&
+    isCount(lostBytes) &&
+    typeof endInDoubt === 'boolean' &&
+    states.some((state) => state === note.state)
+  )
+}
+
+function isHole(hole: unknown): boolean {
+  if (typeof hole !== 'object' || hole === null) return false
+  const { first, end } = hole as Partial<Hole>
+  return isCount(first) && isCount(end) && Number(first) < Number(end)
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0
 }

@@ -9,7 +9,7 @@
  * acknowledged, and their positions must not be given out a second time. So the stream goes on at a
  * position that no lost record can have reached. `slack` is how many could have stood behind the
  * last readable one; each of them may have been of any partition, so each partition's next offset
- * jumps by as many as there are positions missing in all.
+ * jumps by as many as there are positions missing behind its last record.
  */
 import type Database from 'better-sqlite3'
 import { APPLICATION_ID, SEGMENT_FORMAT, SEGMENT_TABLES } from '../segment.ts'
@@ -47,9 +47,20 @@ export interface Rebuilt {
 /** Builds the segment at `target` from the files at `source`, which stay as they are. */
 export function rebuildSegment(source: string, target: string, around: Surroundings): Rebuilt {
   removeDatabase(target)
+  try {
+    const rebuilt = build(source, target, around)
+    syncPath(target)
+    return rebuilt
+  } catch (thrown) {
+    // On a full disk what is half done would take the others' space.
+    removeDatabase(target)
+    throw thrown
+  }
+}
+
+function build(source: string, target: string, around: Surroundings): Rebuilt {
   const pages = new SegmentPages(source)
   const db = openDatabase(target)
-  let rebuilt: Rebuilt
   try {
     db.pragma('page_size = 4096')
     // A working file until it is renamed, and synced as a whole before that.
@@ -62,14 +73,13 @@ export function rebuildSegment(source: string, target: string, around: Surroundi
     db.exec('BEGIN')
     const limit = around.nextFirst ?? Number.MAX_SAFE_INTEGER
     const found = salvageRecords(pages, db, around.first, limit)
-    rebuilt = finish(db, around, found)
+    const rebuilt = finish(db, around, found)
     db.exec('COMMIT')
+    return rebuilt
   } finally {
     db.close()
     pages.close()
   }
-  syncPath(target)
-  return rebuilt
 }
 
 /** Writes holes, partitions and the segment's own row behind the records. */
@@ -107,7 +117,8 @@ class Walk {
   readonly holes: Hole[] = []
   next: number
   missing = 0
-  readonly partitions = new Map<number, { first: number; end: number }>()
+  /** `missing`: positions that were missing so far at the partition's last record. */
+  readonly partitions = new Map<number, { first: number; end: number; missing: number }>()
 
   constructor(first: number) {
     this.next = first
@@ -116,9 +127,8 @@ class Walk {
   see([position, partition, offset]: readonly [number, number, number]): void {
     this.endAt(position)
     this.next = position + 1
-    const known = this.partitions.get(partition)
-    if (known === undefined) this.partitions.set(partition, { first: offset, end: offset + 1 })
-    else known.end = offset + 1
+    const first = this.partitions.get(partition)?.first ?? offset
+    this.partitions.set(partition, { first, end: offset + 1, missing: this.missing })
   }
 
   endAt(position: number): void {
@@ -152,6 +162,8 @@ function writePartitions(
     // Where nothing is known: an offset is never higher than its record's position.
     const firstOffset = first >= 0 ? first : (seen?.first ?? after ?? around.first)
     const last = seen?.end ?? firstOffset
-    insert.run(partition, firstOffset, Math.max(last, after ?? last + walk.missing))
+    // Holes before its last record took none that could come behind it.
+    const missing = walk.missing - (seen?.missing ?? 0)
+    insert.run(partition, firstOffset, Math.max(last, after ?? last + missing))
   }
 }

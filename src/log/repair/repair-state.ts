@@ -12,6 +12,7 @@ import { readImage } from '../state/tables.ts'
 import { syncFolder } from '../writer/segment-file.ts'
 import { isDamage } from './check-segment.ts'
 import { makeQuarantine, quarantineName } from './notes.ts'
+import { hasOurTables, nonsenseIn } from './state-sense.ts'
 
 const ENDINGS = ['', '-wal', '-shm', '-journal']
 
@@ -30,8 +31,11 @@ export function checkState(dataDir: string, access: 'read' | 'write'): string | 
     try {
       const [problem] = db.pragma('integrity_check(1)') as [{ integrity_check: string }]
       if (problem.integrity_check !== 'ok') return problem.integrity_check
-      readImage(db, file)
-      return undefined
+      return nonsenseIn(readImage(db, file))
+    } catch (thrown) {
+      // Of a format that no version has: the number itself is damaged.
+      if (codeOf(thrown) === 'format-unknown' && hasOurTables(db)) return messageOf(thrown)
+      throw thrown
     } finally {
       db.close()
     }

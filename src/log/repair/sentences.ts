@@ -42,11 +42,17 @@ export function startSentence(found: StartFindings, boot: number, epoch: number)
             'consumers begin at the earliest record',
     )
   }
+  if (found.odd.length > 0) {
+    parts.push(`entries that are no files were moved out of the way: ${found.odd.join(', ')}`)
+  }
+  if (found.failed.size > 0) {
+    parts.push(`streams that could not be looked at: ${[...found.failed.keys()].join(', ')}`)
+  }
   if (!hasRepairs(found)) parts.push('nothing to repair')
   return parts.join('; ')
 }
 
 /** Whether anything was damaged. */
-export function hasRepairs({ repaired, stateLost }: StartFindings): boolean {
-  return repaired.length > 0 || stateLost !== undefined
+export function hasRepairs({ repaired, stateLost, odd, failed }: StartFindings): boolean {
+  return repaired.length + odd.length + failed.size > 0 || stateLost !== undefined
 }

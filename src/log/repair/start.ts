@@ -25,6 +25,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { codeOf } from '../../base/errors.ts'
 import type { AckRule } from '../log.ts'
 import { firstPositionOf, segmentFileName, streamFolder } from '../segment.ts'
 import { STATE_FILE } from '../state/state-file.ts'
@@ -32,6 +33,7 @@ import { segmentNames } from '../writer/recovery.ts'
 import { isUnsealed, NEXT_FILE, PREPARE_FILE, ROLL_FILE } from '../writer/segment-file.ts'
 import { type Checked, checkDatabase, checkSegment } from './check-segment.ts'
 import { type RepairNote, readNotes } from './notes.ts'
+import { setOddStreamFilesAside } from './odd.ts'
 import { dropSalvage, finishSwap, repairSegment } from './repair-segment.ts'
 import { checkState, setStateAside } from './repair-state.ts'
 import { readNumbers, runningSegments } from './running-mark.ts'
@@ -42,6 +44,10 @@ export interface StartOptions {
   readonly dataDir: string
   readonly streams: readonly StartStream[]
   readonly segmentBytes: number
+  /** Streams without a folder, with the storage error. */
+  readonly failed: ReadonlyMap<string, unknown>
+  /** What was set aside already. */
+  readonly odd: readonly string[]
 }
 
 /** What a start found and did, for its line in the log book. */
@@ -58,23 +64,31 @@ export interface StartFindings {
   readonly repaired: readonly RepairNote[]
   /** Name of a damaged `state.db` in the quarantine, or 'missing'. */
   readonly stateLost: string | undefined
+  /** Streams that could not be looked at or repaired, with the storage error: the rest serves. */
+  readonly failed: ReadonlyMap<string, unknown>
+  /** Where entries are now that were not what their names said. */
+  readonly odd: readonly string[]
   readonly bootMin: number
   readonly epochMin: number
 }
 
 /**
- * Repairs what a start needs. Throws `format-unknown` for files of a newer version, and the storage
- * error when the disk does not let itself be written.
+ * Repairs what a start needs. A stream whose files cannot be read or written is left as it is, for
+ * the next start. Throws `format-unknown` for files of a newer version, and the storage error of
+ * what all streams share.
  */
 export function repairAtStart(options: StartOptions): StartFindings {
   const { dataDir, streams } = options
-  for (const note of readNotes(dataDir)) if (note.state === 'swapping') finishSwap(dataDir, note)
+  const failed = new Map(options.failed)
+  finishSwaps(dataDir, failed)
   const running = runningSegments(dataDir)
   const total = { segments: 0, unfinished: 0, unsealed: 0, walFrames: 0, lastBoot: 0 }
   const repaired: RepairNote[] = []
+  const odd = [...options.odd]
   for (const stream of streams) {
     const one = new StreamStart(options, stream)
-    one.repair()
+    if (!failed.has(stream.name)) notingFailure(failed, stream.name, () => one.repair())
+    odd.push(...one.odd)
     repaired.push(...one.repaired)
     total.segments += one.segments
     total.unfinished += one.unfinished
@@ -92,8 +106,29 @@ export function repairAtStart(options: StartOptions): StartFindings {
     walFrames: total.walFrames,
     repaired,
     stateLost,
+    failed,
+    odd,
     bootMin: Math.max(total.lastBoot, numbers.boot) + 1,
     epochMin: stateLost === undefined ? numbers.epoch : Math.max(1, numbers.epoch) + 1,
+  }
+}
+
+/** A repair that a crash cut off; while it cannot be finished, its stream is not touched. */
+function finishSwaps(dataDir: string, failed: Map<string, unknown>): void {
+  for (const note of readNotes(dataDir)) {
+    if (note.state !== 'swapping' || failed.has(note.stream)) continue
+    notingFailure(failed, note.stream, () => finishSwap(dataDir, note))
+  }
+}
+
+/** Runs `work`; a storage error counts for the stream alone. */
+function notingFailure(failed: Map<string, unknown>, stream: string, work: () => void): void {
+  try {
+    work()
+  } catch (thrown) {
+    const code = codeOf(thrown)
+    if (code === undefined || code === 'format-unknown') throw thrown
+    failed.set(stream, thrown)
   }
 }
 
@@ -116,6 +151,7 @@ function repairState(dataDir: string, hasSegments: boolean): string | undefined 
 
 class StreamStart {
   readonly repaired: RepairNote[] = []
+  odd: readonly string[] = []
   segments = 0
   unfinished = 0
   unsealed = 0
@@ -132,6 +168,7 @@ class StreamStart {
   }
 
   repair(): void {
+    this.odd = setOddStreamFilesAside(this.options.dataDir, this.folder, this.stream.name)
     dropSalvage(this.folder)
     for (const name of [NEXT_FILE, PREPARE_FILE, ROLL_FILE]) {
       if (fs.existsSync(path.join(this.folder, name))) this.unfinished++

@@ -93,7 +93,7 @@ export class RecordCheck {
       from,
       end,
       partition: undefined,
-      filter: undefined,
+      filters: undefined,
       recordsMax: STEP_RECORDS,
       bytesMax: STEP_BYTES,
     })

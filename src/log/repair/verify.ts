@@ -11,7 +11,7 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, messageOf, SluiceError } from '../../base/errors.ts'
-import { takeDataDir } from '../data-dir.ts'
+import { isGarbage, takeDataDir } from '../data-dir.ts'
 import { openLogReader } from '../reader/log-reader.ts'
 import { SegmentGone } from '../reader/segment-file.ts'
 import { listStreams } from '../reader/segments.ts'
@@ -122,6 +122,7 @@ export function isRunning(dataDir: string): boolean {
     return false
   } catch (thrown) {
     if (codeOf(thrown)?.startsWith('SQLITE_BUSY') === true) return true
+    if (isGarbage(thrown)) return false
     throw new SluiceError('storage', `${file} cannot be read: ${messageOf(thrown)}`, {
       cause: thrown,
     })

@@ -1,5 +1,6 @@
 /** The segments of the running log, by way of its keeper thread. */
 import { readdir } from 'node:fs/promises'
+import { codeOf } from '../../base/errors.ts'
 import type { FolderSurvey } from '../keeper/survey.ts'
 import type { Position } from '../log.ts'
 import { firstPositionOf, streamFolder } from '../segment.ts'
@@ -52,9 +53,19 @@ export class LogSegments implements Segments {
 
   private async hasFinished(): Promise<boolean> {
     for (const stream of this.parts.streams) {
-      const names = await readdir(streamFolder(this.parts.dataDir, stream))
+      const names = await namesIn(streamFolder(this.parts.dataDir, stream))
       if (names.filter((name) => firstPositionOf(name) !== undefined).length > 1) return true
     }
     return false
+  }
+}
+
+/** A folder that cannot be listed has nothing to delete, and stands in the way of no other one. */
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder)
+  } catch (thrown) {
+    if (codeOf(thrown) === undefined) throw thrown
+    return []
   }
 }

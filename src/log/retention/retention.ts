@@ -92,6 +92,8 @@ export class Retention {
   private committedBytes = 0
   private running: Promise<void> | undefined
   private stopped = false
+  /** Streams that are full by its word: others have words of their own. */
+  private readonly refused = new Set<string>()
   /** What did not work at the last run, each told once. */
   private troubles = new Set<string>()
 
@@ -259,8 +261,9 @@ export class Retention {
   private refuse(refusals: readonly Refusal[]): void {
     const { log, logger } = this.parts
     const cursors = new Map(refusals.map(({ stream, cursor }) => [stream, cursor]))
-    for (const stream of [...log.full.keys()]) {
+    for (const stream of [...this.refused]) {
       if (cursors.has(stream)) continue
+      this.refused.delete(stream)
       log.setFull(stream, undefined)
       logger.info({ stream }, `stream ${stream} takes new messages again`)
     }
@@ -268,6 +271,7 @@ export class Retention {
       if (log.full.has(stream)) continue
       const held = `cursor ${cursor} still needs its oldest segment`
       const why = `the disk is below disk.min_free and ${held}`
+      this.refused.add(stream)
       log.setFull(stream, why)
       logger.warn({ stream, cursor }, `stream ${stream} refuses new messages: ${why}`)
     }

@@ -20,6 +20,7 @@ import { rowOf } from './cursor-place.ts'
 import type { CursorSet } from './cursor-set.ts'
 import type { StateOp } from './protocol.ts'
 import type { StateImage } from './tables.ts'
+import { cutOff, type FoundEnd } from './taken-back.ts'
 import type { Writes } from './writes.ts'
 
 export const GAP_ROWS_MAX = 100_000
@@ -99,6 +100,25 @@ export class GapLedger implements Gaps {
 
   onAdded(listener: (gap: Gap) => void): void {
     this.listeners = [...this.listeners, listener]
+  }
+
+  /** What ends behind the end of its stream, and what is to become of it. */
+  behindEnds(ends: ReadonlyMap<string, FoundEnd>): readonly StateOp[] {
+    return [...this.rows.values()].flatMap((gap) => {
+      const end = ends.get(gap.stream)?.end
+      return end === undefined ? [] : cutOff(gap, end)
+    })
+  }
+
+  /** At a start, before anything is added: carries that out; on disk when it resolves. */
+  async cutOff(ops: readonly StateOp[]): Promise<void> {
+    await this.parts.writes.write(ops)
+    for (const op of ops) {
+      if (op.kind === 'put-gap') this.rows.set(op.row.id, op.row)
+      else if (op.kind === 'drop-gap') this.rows.delete(op.id)
+    }
+    this.latest.clear()
+    for (const gap of this.rows.values()) this.latest.set(keyOf(gap), gap)
   }
 
   /** Resolves when everything that was added before has its fate. */

@@ -1,11 +1,11 @@
 /** The state of the in-memory log: the same cursors and ledger, with nothing on disk. */
 import type { Clock } from '../../base/clock.ts'
 import type { LogSource } from './placing.ts'
-import { noSink } from './sink.ts'
+import { memorySink } from './sink.ts'
 import { StateStore } from './store.ts'
 
 export function memoryState(source: LogSource, clock: Clock): StateStore {
-  const state = new StateStore({ sink: noSink, clock })
+  const state = new StateStore({ sink: memorySink(), clock })
   state.attach(source)
   return state
 }

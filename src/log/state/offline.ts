@@ -12,7 +12,7 @@ import type { StreamBounds } from '../log.ts'
 import { type LogReader, openLogReader } from '../reader/log-reader.ts'
 import type { Cursors, Gaps } from '../state.ts'
 import type { LogSource } from './placing.ts'
-import { fileSink, noSink } from './sink.ts'
+import { fileSink, memorySink } from './sink.ts'
 import { isDamage, STATE_FILE, StateFile } from './state-file.ts'
 import { StateStore } from './store.ts'
 import { emptyImage, readImage, type StateImage } from './tables.ts'
@@ -32,7 +32,7 @@ export interface StateView {
  * Throws `state-damaged`, `format-unknown`, `storage`.
  */
 export function viewState(dataDir: string, reader: LogReader, clock: Clock): StateView {
-  const state = new StateStore({ image: imageIn(dataDir), sink: noSink, clock })
+  const state = new StateStore({ image: imageIn(dataDir), sink: memorySink(), clock })
   state.attach(sourceOf(reader))
   return state
 }

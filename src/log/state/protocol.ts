@@ -1,5 +1,5 @@
 /** What is written to `state.db`, and how the main thread asks the state thread for it. */
-import type { Boot, Gap } from '../state.ts'
+import type { Boot, Document, Gap } from '../state.ts'
 
 /** A cursor as its row has it: one of `position` and `offsets` is set. */
 export interface CursorRow {
@@ -25,6 +25,18 @@ export type StateOp =
   | { readonly kind: 'drop-gap'; readonly id: number }
   | { readonly kind: 'put-meta'; readonly row: MetaRow }
   | { readonly kind: 'put-boot'; readonly row: Boot }
+  | {
+      readonly kind: 'put-document'
+      readonly of: string
+      readonly key: string
+      readonly value: Uint8Array
+    }
+  | { readonly kind: 'drop-document'; readonly of: string; readonly key: string }
+
+/** What is read of the documents of a kind: these keys, or a page of those behind a key. */
+export type DocumentQuery =
+  | { readonly of: string; readonly keys: readonly string[] }
+  | { readonly of: string; readonly after: string | undefined }
 
 /** Whether the space that is kept for a full disk is there. */
 export type ReserveState = 'kept' | 'spent'
@@ -35,9 +47,12 @@ export interface StateThreadOptions {
 
 export type ToStateThread =
   | { readonly kind: 'write'; readonly ops: readonly StateOp[] }
+  | { readonly kind: 'read'; readonly query: DocumentQuery }
   | { readonly kind: 'close' }
 
-/** `count` lists, in the order they were posted, shared one transaction and its fate. */
+/**
+ * Answers come in the order of the questions. `count` lists shared one transaction and its fate.
+ */
 export type FromStateThread =
   | { readonly kind: 'written'; readonly count: number; readonly reserve: ReserveState }
   | {
@@ -45,4 +60,9 @@ export type FromStateThread =
       readonly count: number
       readonly reserve: ReserveState
       readonly message: string
+    }
+  | {
+      readonly kind: 'read'
+      readonly rows: readonly Document[]
+      readonly reserve: ReserveState
     }

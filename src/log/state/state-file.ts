@@ -10,8 +10,10 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type Database from 'better-sqlite3'
 import { codeOf, messageOf, SluiceError } from '../../base/errors.ts'
+import type { Document } from '../state.ts'
 import { type OpenDatabase, openDatabase, syncFolder } from '../writer/segment-file.ts'
-import type { ReserveState, StateOp } from './protocol.ts'
+import { readDocuments } from './document-table.ts'
+import type { DocumentQuery, ReserveState, StateOp } from './protocol.ts'
 import { diskFreeBytes, Reserve } from './reserve.ts'
 import { addBoot, applyOps, migrate, readImage, type StateImage } from './tables.ts'
 
@@ -63,6 +65,11 @@ export class StateFile {
   /** Applies all of them in one transaction, or none. */
   write(ops: readonly StateOp[]): void {
     this.work('be written', (db) => applyOps(db, ops))
+  }
+
+  /** Documents in key order, at most a page of them. */
+  documents(query: DocumentQuery): readonly Document[] {
+    return this.work('be read', (db) => readDocuments(db, query))
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import { codeOf, SluiceError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { Boot, Cursor, LogState } from '../state.ts'
 import { CursorSet } from './cursor-set.ts'
+import { DocumentSet } from './documents.ts'
 import { GAP_ROWS_MAX, GapLedger } from './gap-ledger.ts'
 import type { LogSource } from './placing.ts'
 import type { StateSink } from './sink.ts'
@@ -85,6 +86,7 @@ export interface StateStoreParts {
 export class StateStore implements LogState {
   readonly cursors: CursorSet
   readonly gaps: GapLedger
+  readonly documents: DocumentSet
   /** The number of this run, from 1. */
   readonly boot: number
   epoch: number
@@ -105,6 +107,12 @@ export class StateStore implements LogState {
       writes: this.writes,
       source: () => present(this.source, 'the log that the cursors are on'),
       clock,
+      flushMs: parts.flushMs ?? FLUSH_MS,
+    })
+    this.documents = new DocumentSet({
+      kinds: image.documentKinds,
+      writes: this.writes,
+      sink,
       flushMs: parts.flushMs ?? FLUSH_MS,
     })
     this.gaps = new GapLedger({
@@ -150,24 +158,27 @@ export class StateStore implements LogState {
 
   /**
    * At a start, before anything is appended: takes cursors that are ahead of where their stream was
-   * found to end back to that end, or they would skip what comes there next, and raises the epoch
-   * (S3) for them or when `isRepeated` says that positions may be given out again. The epoch first:
-   * after a crash in between, the cursors raise it once more. What was taken back; on disk when it
-   * resolves. Rejects with `storage`.
+   * found to end back to that end, or they would skip what comes there next, cuts off gaps that
+   * reach beyond it, and raises the epoch (S3) for them or when `isRepeated` says that positions
+   * may be given out again. The epoch first: after a crash in between, the others raise it once
+   * more. The cursors that were taken back; on disk when it resolves. Rejects with `storage`.
    */
   async settle(
     ends: ReadonlyMap<string, FoundEnd>,
     isRepeated: boolean,
   ): Promise<readonly Cursor[]> {
     const ahead = this.cursors.list().flatMap((cursor) => takenBack(cursor, ends))
-    if (isRepeated || ahead.length > 0) await this.raiseEpoch()
+    const gaps = this.gaps.behindEnds(ends)
+    if (isRepeated || ahead.length + gaps.length > 0) await this.raiseEpoch()
     if (ahead.length > 0) await this.cursors.takeBack(ahead)
+    if (gaps.length > 0) await this.gaps.cutOff(gaps)
     return ahead
   }
 
-  /** Writes the lazy commits now. Rejects with `storage`; they are tried again later then. */
-  flush(): Promise<void> {
-    return this.cursors.flush()
+  /** Writes what is lazy now. Rejects with `storage`; it is tried again later then. */
+  async flush(): Promise<void> {
+    const fates = await Promise.allSettled([this.cursors.flush(), this.documents.flush()])
+    for (const fate of fates) if (fate.status === 'rejected') throw fate.reason
   }
 
   /**
@@ -188,6 +199,7 @@ export class StateStore implements LogState {
       if (!(thrown instanceof SluiceError)) throw thrown
     } finally {
       this.cursors.close()
+      this.documents.close()
       await this.writes.close()
     }
   }

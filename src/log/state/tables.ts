@@ -7,6 +7,7 @@ import { SluiceError } from '../../base/errors.ts'
 import { failPoint } from '../../base/fail-point.ts'
 import { asPosition } from '../record.ts'
 import { type Boot, clockQualities, type Gap, gapReasons } from '../state.ts'
+import { DOCUMENT_TABLE, documentKinds, dropDocument, putDocument } from './document-table.ts'
 import type { CursorRow, StateOp } from './protocol.ts'
 
 /** Raised with each change of the tables that older versions would misread. */
@@ -24,6 +25,8 @@ export interface StateImage {
   /** By rising id. */
   readonly gaps: readonly Gap[]
   readonly boots: readonly Boot[]
+  /** Kinds that there are documents of; the documents are read as they are asked for. */
+  readonly documentKinds: readonly string[]
   /** The highest boot number; 0 when there was none. */
   readonly lastBoot: number
 }
@@ -33,6 +36,7 @@ export const emptyImage: StateImage = {
   cursors: [],
   gaps: [],
   boots: [],
+  documentKinds: [],
   lastBoot: 0,
 }
 
@@ -59,7 +63,7 @@ export function migrate(db: Database.Database, file: string): void {
         bytes          INTEGER NOT NULL,
         reason         TEXT NOT NULL,
         time           INTEGER NOT NULL
-      );`)
+      );${DOCUMENT_TABLE}`)
     checkFormat(db, file)
     if (!hasColumn(db, 'boot', 'quality')) {
       db.exec('ALTER TABLE boot ADD COLUMN quality TEXT; ALTER TABLE boot ADD COLUMN offset REAL;')
@@ -86,6 +90,7 @@ export function readImage(db: Database.Database, file: string): StateImage {
       ),
       gaps: rows<GapRow>('gap', 'SELECT * FROM gap ORDER BY id').flatMap(gapOf),
       boots: bootsIn(db),
+      documentKinds: hasTable(db, 'document') ? documentKinds(db) : [],
       lastBoot: lastBoot[0]?.last ?? 0,
     }
   })()
@@ -140,6 +145,12 @@ function apply(db: Database.Database, op: StateOp): void {
       db.prepare('UPDATE boot SET quality = @quality, offset = @offsetMs WHERE boot = @boot').run(
         op.row,
       )
+      break
+    case 'put-document':
+      putDocument(db, op.of, op.key, op.value)
+      break
+    case 'drop-document':
+      dropDocument(db, op.of, op.key)
       break
     default:
       op satisfies never

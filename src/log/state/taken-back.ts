@@ -1,6 +1,7 @@
 import { asOffset, asPosition } from '../record.ts'
-import type { Cursor, CursorPlace } from '../state.ts'
+import type { Cursor, CursorPlace, Gap } from '../state.ts'
 import { byPartition } from './cursor-place.ts'
+import type { StateOp } from './protocol.ts'
 
 /** Where a stream ends: the next position, and the next offset by partition. */
 export interface FoundEnd {
@@ -31,4 +32,15 @@ function placeWithin(place: CursorPlace, { end, offsets }: FoundEnd): CursorPlac
       asOffset(Math.min(offset, offsets[partition] ?? 0)),
     ]),
   )
+}
+
+/**
+ * What becomes of a gap in a stream that ends at `end`: from there on positions are given out
+ * again, and a gap must not say of a new record that it is lost. Nothing for one that ends before.
+ */
+export function cutOff(gap: Gap, end: number): StateOp[] {
+  if (gap.end <= end) return []
+  if (gap.first >= end) return [{ kind: 'drop-gap', id: gap.id }]
+  const records = Math.min(gap.records, end - gap.first)
+  return [{ kind: 'put-gap', row: { ...gap, end: asPosition(end), records } }]
 }

@@ -6,7 +6,9 @@ import { assert, present } from '../../base/assert.ts'
 import { Deque } from '../../base/deque.ts'
 import { SluiceError } from '../../base/errors.ts'
 import { type RunningWorker, startWorker } from '../../base/worker.ts'
+import type { Document } from '../state.ts'
 import type {
+  DocumentQuery,
   FromStateThread,
   ReserveState,
   StateOp,
@@ -16,9 +18,11 @@ import type {
 import type { StateSink } from './sink.ts'
 
 interface Waiting {
-  readonly resolve: () => void
+  readonly resolve: (documents: readonly Document[]) => void
   readonly reject: (cause: Error) => void
 }
+
+const NO_DOCUMENTS: readonly Document[] = []
 
 export class StateThread implements StateSink {
   reserveState: ReserveState
@@ -32,14 +36,12 @@ export class StateThread implements StateSink {
     this.reserveState = reserveState
   }
 
-  write(ops: readonly StateOp[]): Promise<void> {
-    assert(!this.closing, 'the state is written before it is closed')
-    this.running ??= this.start()
-    const { worker } = this.running
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ resolve, reject })
-      worker.postMessage({ kind: 'write', ops } satisfies ToStateThread)
-    })
+  async write(ops: readonly StateOp[]): Promise<void> {
+    await this.ask({ kind: 'write', ops })
+  }
+
+  read(query: DocumentQuery): Promise<readonly Document[]> {
+    return this.ask({ kind: 'read', query })
   }
 
   async close(): Promise<void> {
@@ -51,6 +53,16 @@ export class StateThread implements StateSink {
     await this.running?.ended()
   }
 
+  private ask(question: ToStateThread): Promise<readonly Document[]> {
+    assert(!this.closing, 'the state is used before it is closed')
+    this.running ??= this.start()
+    const { worker } = this.running
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ resolve, reject })
+      worker.postMessage(question)
+    })
+  }
+
   private start(): RunningWorker {
     const running = startWorker(new URL('./worker.ts', import.meta.url), this.options, 'log state')
     running.worker.on('message', (answer: FromStateThread) => this.answered(answer))
@@ -59,9 +71,11 @@ export class StateThread implements StateSink {
 
   private answered(answer: FromStateThread): void {
     this.reserveState = answer.reserve
-    for (let i = 0; i < answer.count; i++) {
+    const count = answer.kind === 'read' ? 1 : answer.count
+    for (let i = 0; i < count; i++) {
       const { resolve, reject } = present(this.waiting.shift(), 'who waits for the state')
-      if (answer.kind === 'written') resolve()
+      if (answer.kind === 'read') resolve(answer.rows)
+      else if (answer.kind === 'written') resolve(NO_DOCUMENTS)
       else reject(new SluiceError('storage', answer.message))
     }
   }

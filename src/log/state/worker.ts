@@ -5,7 +5,13 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { present } from '../../base/assert.ts'
 import { SluiceError } from '../../base/errors.ts'
-import type { FromStateThread, StateOp, StateThreadOptions, ToStateThread } from './protocol.ts'
+import type {
+  DocumentQuery,
+  FromStateThread,
+  StateOp,
+  StateThreadOptions,
+  ToStateThread,
+} from './protocol.ts'
 import { StateFile } from './state-file.ts'
 
 const port = present(parentPort, 'the port of the state thread')
@@ -24,16 +30,36 @@ function write(lists: readonly (readonly StateOp[])[]): FromStateThread {
   }
 }
 
+function read(query: DocumentQuery): FromStateThread {
+  try {
+    return { kind: 'read', rows: file.documents(query), reserve: file.reserveState }
+  } catch (thrown) {
+    if (!(thrown instanceof SluiceError)) throw thrown
+    return { kind: 'failed', count: 1, reserve: file.reserveState, message: thrown.message }
+  }
+}
+
 port.on('message', (first: ToStateThread) => {
-  const lists: (readonly StateOp[])[] = []
+  let lists: (readonly StateOp[])[] = []
+  const writeLists = (): void => {
+    if (lists.length > 0) port.postMessage(write(lists))
+    lists = []
+  }
   let closing = false
   let message: ToStateThread | undefined = first
   while (message !== undefined) {
-    if (message.kind === 'write') lists.push(message.ops)
-    else closing = true
+    if (message.kind === 'write') {
+      lists.push(message.ops)
+    } else if (message.kind === 'read') {
+      // A read sees what was written before it.
+      writeLists()
+      port.postMessage(read(message.query))
+    } else {
+      closing = true
+    }
     message = receiveMessageOnPort(port)?.message as ToStateThread | undefined
   }
-  if (lists.length > 0) port.postMessage(write(lists))
+  writeLists()
   if (!closing) return
   file.close()
   port.close()

@@ -18,6 +18,8 @@ export interface WriterOptions {
   readonly streams: readonly WriterStream[]
   readonly segmentBytes: number
   readonly walBytesMax: number
+  /** Streams that are not to be touched, by their index. */
+  readonly outOfService: readonly number[]
 }
 
 /** Records to write: `count` entries in [from, to) of a slab, all appended after those before. */
@@ -39,17 +41,35 @@ export type ToWriter =
   | Batch
   /** The keeper has opened a full segment, so the writer's handle is not the last one. */
   | { readonly kind: 'release'; readonly stream: number; readonly file: string }
-  /** The keeper is done with a checkpoint; caught up: only a few pages are left in the WAL. */
-  | { readonly kind: 'checkpointed'; readonly stream: number; readonly caughtUp: boolean }
+  | Checkpointed
   /** Something in this segment is damaged: if it is the active one, go on in a new one. */
   | { readonly kind: 'retire'; readonly stream: number; readonly file: string }
   | { readonly kind: 'close' }
+
+/** The keeper is done with a checkpoint. */
+export interface Checkpointed {
+  readonly kind: 'checkpointed'
+  readonly stream: number
+  readonly file: string
+  /** Only a few pages are left in the WAL. */
+  readonly caughtUp: boolean
+  /** A write or a sync failed: what the files have is no longer certain. */
+  readonly failure: { readonly code: string; readonly message: string } | undefined
+}
 
 /** Where a stream stands on disk when it is opened. */
 export interface StreamEnd {
   readonly end: number
   /** The next offset of each partition ever seen, by partition. */
   readonly offsets: readonly number[]
+}
+
+/** A stream whose files let nobody open them; the others do not suffer from it. */
+export interface NotOpened {
+  readonly code: 'storage' | 'data-dir-unusable'
+  readonly message: string
+  /** The code of the storage error. */
+  readonly cause: string
 }
 
 /** One commit of one stream. */
@@ -75,13 +95,10 @@ export type KeeperOrder =
   | { readonly kind: 'seal'; readonly stream: number; readonly file: string }
 
 export type FromWriter =
-  | { readonly kind: 'opened'; readonly streams: readonly StreamEnd[] }
-  | {
-      readonly kind: 'refused'
-      readonly code: 'storage' | 'format-unknown' | 'data-dir-unusable'
-      readonly message: string
-      readonly cause: string
-    }
+  /** By index; undefined: out of service. */
+  | { readonly kind: 'opened'; readonly streams: readonly (StreamEnd | NotOpened | undefined)[] }
+  /** A file of another version, which nobody may go on with. */
+  | { readonly kind: 'refused'; readonly code: 'format-unknown'; readonly message: string }
   | {
       readonly kind: 'report'
       /** Every batch up to this one was read. */

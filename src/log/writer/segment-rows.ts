@@ -4,7 +4,7 @@
  */
 import { crc32 } from 'node:zlib'
 import type Database from 'better-sqlite3'
-import { CHECKED_AT, HEAD_BYTES } from '../record.ts'
+import { CHECKED_AT, HEAD_BYTES, PACKET_ID_AT } from '../record.ts'
 import { NameTable } from './names.ts'
 
 /** A slab as the writer sees it. */
@@ -72,7 +72,7 @@ export class SegmentRows {
       view.getFloat64(at + 24, true),
       this.topics.idOf(view.getUint32(at + 8, true), buffer, topicAt, topicLength),
       this.clients.idOf(view.getUint32(at + 12, true), buffer, clientAt, clientLength),
-      view.getUint8(at + 54),
+      view.getUint8(at + 54) | (view.getUint16(at + PACKET_ID_AT, true) << 8),
       view.getUint32(at + 48, true),
       view.getFloat64(at + 40, true),
       view.getFloat64(at + 32, true),

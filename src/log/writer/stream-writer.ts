@@ -21,7 +21,7 @@ import { codeOf, messageOf, SluiceError } from '../../base/errors.ts'
 import { failPoint } from '../../base/fail-point.ts'
 import { firstPositionOf, segmentFileName } from '../segment.ts'
 import { probe, rewriteWal, testWrite } from './proof.ts'
-import type { Committed, KeeperOrder, StreamEnd, WriterStream } from './protocol.ts'
+import type { Checkpointed, Committed, KeeperOrder, StreamEnd, WriterStream } from './protocol.ts'
 import { recover, segmentEnd } from './recovery.ts'
 import {
   createSegmentFile,
@@ -87,6 +87,8 @@ export class StreamWriter {
   private foundRecords = 0
   private foundBytes = 0
   private walSuspect = false
+  /** A checkpoint failed: the next proof of the segment takes one that succeeds. */
+  private checkpointSuspect = false
   /** Partitions without a row in the active segment. */
   private partitionsDue: number[] = []
   private readonly retiring = new Map<string, Database.Database>()
@@ -184,9 +186,19 @@ export class StreamWriter {
     this.retiring.delete(file)
   }
 
-  checkpointed(caughtUp: boolean): void {
+  /**
+   * A checkpoint that failed suspends the stream (W3): its sync may have been the first one of what
+   * a stream that commits without one has acknowledged, and the kernel reports a failed sync once.
+   */
+  checkpointed({ file, caughtUp, failure }: Checkpointed): void {
     this.checkpointing = false
+    // Of a segment that is full now: its pages are moved again by its seal.
+    if (this.segment?.name !== file) return
     this.walEndDue = caughtUp
+    if (failure === undefined) return
+    this.checkpointSuspect = true
+    if (this.failure !== undefined) return
+    this.suspend(Object.assign(new Error(failure.message), { code: failure.code }))
   }
 
   /**
@@ -214,10 +226,10 @@ export class StreamWriter {
   retireDue(): void {
     const { retiringFile: file, segment } = this
     if (file === undefined || this.inTransaction || this.failure !== undefined) return
-    this.retiringFile = undefined
-    if (segment?.name !== file || segment.headDue) return
     try {
-      this.roll()
+      if (segment?.name === file && !segment.headDue) this.roll()
+      // Not before: a roll that failed is tried again once the stream works again.
+      this.retiringFile = undefined
     } catch (thrown) {
       this.suspend(thrown)
     }
@@ -423,6 +435,8 @@ export class StreamWriter {
     this.partitionsDue = [...this.nextOffsets.keys()].filter((p) => !found?.offsets.has(p))
     this.takeFound(file, found?.end ?? present(firstPositionOf(name), 'its first position'))
     testWrite(this.active.db)
+    if (this.checkpointSuspect) this.active.db.pragma('wal_checkpoint(PASSIVE)')
+    this.checkpointSuspect = false
     if (this.options.stream.ackAfter !== 'fsync') syncWal(file)
     const next = segmentFileName(this.nextPosition)
     if (next !== name && fs.existsSync(this.fileOf(next))) this.roll()

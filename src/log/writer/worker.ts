@@ -14,6 +14,8 @@ import type {
   Committed,
   FromWriter,
   KeeperOrder,
+  NotOpened,
+  StreamEnd,
   Suspended,
   ToWriter,
   WriterOptions,
@@ -52,30 +54,34 @@ function post(message: FromWriter): void {
 }
 
 function start(): void {
-  let opening = ''
   try {
-    const streams = writers.map((writer, index) => {
-      opening = options.streams[index]?.name ?? ''
-      return writer.open()
-    })
+    const streams = writers.map((writer, index) =>
+      options.outOfService.includes(index) ? undefined : open(writer, index),
+    )
     post({ kind: 'opened', streams })
     report([])
     port.on('message', turn)
   } catch (thrown) {
-    const code = codeOf(thrown)
-    if (code === undefined) throw thrown
-    post({
-      kind: 'refused',
-      code: refusalCode(code),
-      message: `the stream "${opening}" cannot be opened: ${messageOf(thrown)}`,
-      cause: code,
-    })
+    if (codeOf(thrown) !== 'format-unknown') throw thrown
+    for (const writer of writers) writer.close()
+    post({ kind: 'refused', code: 'format-unknown', message: messageOf(thrown) })
   }
 }
 
-function refusalCode(code: string): Extract<FromWriter, { kind: 'refused' }>['code'] {
-  if (code === 'format-unknown') return code
-  return NOT_WRITABLE.test(code) ? 'data-dir-unusable' : 'storage'
+/** Throws `format-unknown`, and what is a bug. */
+function open(writer: StreamWriter, index: number): StreamEnd | NotOpened {
+  try {
+    return writer.open()
+  } catch (thrown) {
+    const cause = codeOf(thrown)
+    if (cause === undefined || cause === 'format-unknown') throw thrown
+    const name = options.streams[index]?.name ?? ''
+    return {
+      code: NOT_WRITABLE.test(cause) ? 'data-dir-unusable' : 'storage',
+      message: `the stream "${name}" cannot be opened: ${messageOf(thrown)}`,
+      cause,
+    }
+  }
 }
 
 function turn(first: ToWriter): void {
@@ -113,7 +119,7 @@ function handle(message: ToWriter): void {
       writers[message.stream]?.release(message.file)
       break
     case 'checkpointed':
-      writers[message.stream]?.checkpointed(message.caughtUp)
+      writers[message.stream]?.checkpointed(message)
       break
     case 'retire':
       writers[message.stream]?.retire(message.file)
@@ -159,6 +165,7 @@ function retry(index: number): void {
   const done = writer.retry()
   report([], done === undefined ? [] : [done])
   while (writer.writeWaiting()) report([writer])
+  writer.retireDue()
   report([])
 }
 

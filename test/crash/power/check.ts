@@ -1,16 +1,27 @@
 /** Opens a disk image as a gateway would, and says everything that is wrong with what it finds. */
 import { systemClock } from '../../../src/base/clock.ts'
 import { messageOf } from '../../../src/base/errors.ts'
-import { asPosition, type EventLog, type Gap, type LogRecord } from '../../../src/log/log.ts'
+import {
+  asPosition,
+  type EventLog,
+  type Gap,
+  type LogRecord,
+  type LogState,
+} from '../../../src/log/log.ts'
 import { openLog } from '../../../src/log/open.ts'
 import { openLogReader } from '../../../src/log/reader/log-reader.ts'
 import { BOUNDS, idOf, type Load, propertiesOf, STREAMS } from './load.ts'
+import { LAGGING, PROMPT, STREAM } from './upkeep.ts'
 
 export interface Promised {
   /** Per stream: the record's number by its position. */
   readonly acked: ReadonlyMap<string, ReadonlyMap<number, number>>
   /** The highest boot number that was given out. */
   readonly boot: number
+  /** Records before it may have been removed on purpose, by stream. */
+  readonly removedEnd: ReadonlyMap<string, number>
+  /** Where the cursor that commits at once stands: [least, most]; undefined before it was there. */
+  readonly cursor: { readonly least: number; readonly most: number } | undefined
 }
 
 export interface Checked {
@@ -24,16 +35,27 @@ export interface Checked {
 /** Numbers of records that only the check appends. */
 const OWN_IDS_FROM = 1_000_000_000
 
-/** What was promised by marks: lines `acked <stream> <position> <number>` and `boot <number>`. */
+/**
+ * What was promised by marks: lines `acked <stream> <position> <number>`, `boot <number>`, and
+ * those of upkeep.ts.
+ */
 export function promisedBy(lines: readonly string[], streams: readonly string[]): Promised {
   const acked = new Map<string, Map<number, number>>(streams.map((name) => [name, new Map()]))
+  const removedEnd = new Map<string, number>()
   let boot = 0
+  let cursor: { least: number; most: number } | undefined
   for (const line of lines) {
     const [word, first = '', position, id] = line.split(' ')
     if (word === 'boot') boot = Math.max(boot, Number(first))
     if (word === 'acked') acked.get(first)?.set(Number(position), Number(id))
+    if (word === 'removing') {
+      removedEnd.set(first, Math.max(removedEnd.get(first) ?? 0, Number(position)))
+    }
+    if (word === 'cursors') cursor ??= { least: 0, most: 0 }
+    if (word === 'moving' && cursor) cursor.most = Math.max(cursor.most, Number(first))
+    if (word === 'moved' && cursor) cursor.least = Math.max(cursor.least, Number(first))
   }
-  return { acked, boot }
+  return { acked, boot, removedEnd, cursor }
 }
 
 /** Never rejects: what does not open is a fault too. */
@@ -50,12 +72,15 @@ export async function checkImage(
     try {
       if (log.boot <= promised.boot) faults.push(`boot ${log.boot} was given out before`)
       const { gaps } = log.state
-      found = readAll(dataDir, load, (stream) => gaps.list({ stream }), faults)
+      const removedEnd = (stream: string) => promised.removedEnd.get(stream) ?? 0
+      found = readAll(dataDir, load, (stream) => gaps.list({ stream }), removedEnd, faults)
       lostRecords = lost(found, promised, faults)
+      const [first] = found.get(STREAM)?.keys() ?? []
+      checkState(log.state, promised, first ?? 0, faults)
       await appendToEach(log, load, found, faults)
       const noted = new Map(STREAMS.map(({ name }) => [name, gaps.list({ stream: name })]))
       await log.close()
-      const again = readAll(dataDir, load, (stream) => noted.get(stream) ?? [], faults)
+      const again = readAll(dataDir, load, (name) => noted.get(name) ?? [], removedEnd, faults)
       for (const [name, ids] of found) {
         const same = String([...(again.get(name) ?? [])]) === String([...ids])
         if (!same) faults.push(`${name} is another after a close`)
@@ -85,6 +110,7 @@ function readAll(
   dataDir: string,
   load: Load,
   gapsOf: (stream: string) => readonly Gap[],
+  removedEnd: (stream: string) => number,
   faults: string[],
 ): Map<string, Found> {
   const found = new Map<string, Found>()
@@ -94,7 +120,7 @@ function readAll(
     for (const { name } of STREAMS) {
       const ids: Found = new Map()
       found.set(name, ids)
-      const places = new Places(gapsOf(name))
+      const places = new Places(gapsOf(name), removedEnd(name))
       for (let from = 0; ; ) {
         const query = { stream: name, from: asPosition(from), recordsMax: 500, bytesMax: 4e6 }
         const page = reader.read(query)
@@ -118,19 +144,25 @@ function readAll(
   return found
 }
 
-/** Positions and offsets are dense but for gaps; offsets may jump where positions do. */
+/**
+ * Positions and offsets are dense but for gaps, and what was removed at the beginning; offsets may
+ * jump where positions do.
+ */
 class Places {
   private readonly gaps: readonly Gap[]
+  private readonly removedEnd: number
   private readonly nextOffsets = new Map<number, number>()
-  private next = 0
+  private next: number | undefined
   private jumped = false
 
-  constructor(gaps: readonly Gap[]) {
-    this.gaps = gaps
+  constructor(gaps: readonly Gap[], removedEnd: number) {
+    this.gaps = gaps.filter(({ cursor }) => cursor === undefined)
+    this.removedEnd = removedEnd
   }
 
   faultOf({ position, offset, partition }: LogRecord): string | undefined {
-    const expected = this.next
+    this.jumped ||= this.next === undefined && position > 0
+    const expected = this.next ?? Math.min(position, this.removedEnd)
     this.next = position + 1
     if (position < expected) return `position ${position} where ${expected} comes next`
     for (let missing = expected; missing < position; missing++) {
@@ -157,7 +189,8 @@ function lost(found: Map<string, Found>, promised: Promised, faults: string[]): 
   let count = 0
   for (const [name, acked] of promised.acked) {
     const ids: Found = found.get(name) ?? new Map()
-    const missing = [...acked].filter(([position, id]) => ids.get(position) !== id)
+    const begin = Math.min(...ids.keys(), promised.removedEnd.get(name) ?? 0)
+    const missing = [...acked].filter(([at, id]) => at >= begin && ids.get(at) !== id)
     count += missing.length
     const [first] = missing
     if (first === undefined) continue
@@ -167,6 +200,30 @@ function lost(found: Map<string, Found>, promised: Promised, faults: string[]): 
     )
   }
   return count
+}
+
+/** S1, S2: nothing that a cursor had not read goes without its gap, and no commit goes back. */
+function checkState(state: LogState, promised: Promised, first: number, faults: string[]): void {
+  if (promised.cursor === undefined) return
+  const { least, most } = promised.cursor
+  const place = (name: string) => {
+    const found = state.cursors.get(name)?.place
+    return found?.kind === 'stream' ? Number(found.next) : -1
+  }
+  const prompt = place(PROMPT)
+  if (prompt < least) faults.push(`the cursor was committed at ${least} and stands at ${prompt}`)
+  if (prompt > Math.max(most, promised.removedEnd.get(STREAM) ?? 0)) {
+    faults.push(`the cursor stands at ${prompt}, and nobody put it beyond ${most}`)
+  }
+  let told = 0
+  for (const gap of state.gaps.list({ stream: STREAM, cursor: LAGGING })) {
+    if (gap.first > told) faults.push(`no gap tells of [${told}, ${gap.first}) to the cursor`)
+    told = Math.max(told, gap.end)
+  }
+  if (told < first) faults.push(`the stream begins at ${first}, and gaps tell only up to ${told}`)
+  const lagging = place(LAGGING)
+  if (lagging < 0 || lagging > told)
+    faults.push(`the cursor stands at ${lagging}, told up to ${told}`)
 }
 
 /** The log must go on where it ended; adds what it appends to `found`. */

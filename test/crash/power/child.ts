@@ -1,8 +1,8 @@
 /**
  * The process that is recorded: opens the log, appends at random, and marks each record that was
- * told 'kept' once it was told.
+ * told 'kept' once it was told; meanwhile old segments go and cursors move (upkeep.ts).
  *
- *   child.ts <data dir> <marks> <seed> <first id> <records> <end: close | die>
+ *   child.ts <data dir> <marks> <seed> <first id> <records> <end: close | die | copy>
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -12,6 +12,7 @@ import { SeededRandom } from '../../../src/base/random.ts'
 import type { EventLog } from '../../../src/log/log.ts'
 import { openLog } from '../../../src/log/open.ts'
 import { BOUNDS, Load, propertiesOf, STREAMS } from './load.ts'
+import { copyOff, STREAM, Upkeep } from './upkeep.ts'
 
 const BURST_RECORDS_MAX = 30
 /** Records that wait, at most: like a publisher's window, it lets answers come in between. */
@@ -37,6 +38,9 @@ function mark(line: string): void {
 
 const log = await openLog({ dataDir, streams: STREAMS, clock: systemClock, ...BOUNDS })
 mark(`boot ${log.boot}`)
+const upkeep = await Upkeep.begin(log, dataDir, mark)
+/** Of the stream that the cursors are on. */
+let keptEnd = 0
 let id = Number(firstText)
 const endId = id + Number(countText)
 let waiting = 0
@@ -50,13 +54,20 @@ while (id < endId) {
   do await turn()
   while (waiting > goOnAt)
   if (paced && random.oneIn(3)) await pause(random.below(PAUSE_MS))
+  if (random.oneIn(3)) await upkeep.commit(keptEnd)
+  if (random.oneIn(3)) await upkeep.retain()
   if (id - Number(firstText) > RECORDS_BEFORE_WAIT) {
     for (; keeperWaits > 0 && !keeperHasWorked(); keeperWaits--) await pause(1)
     keeperWaits = 0
   }
 }
+// The last seals take some time, and what is not sealed cannot go.
+if (paced) await pause(PAUSE_MS)
+await upkeep.retain()
 if (end === 'die') mark('die')
+await upkeep.end()
 await log.close()
+if (end === 'copy') await copyOff(dataDir, mark)
 
 function append(to: EventLog, number: number): void {
   const { name } = random.pick(STREAMS)
@@ -79,6 +90,7 @@ function append(to: EventLog, number: number): void {
         waiting--
         if (outcome !== 'kept') throw new Error(`record ${number} of ${name} was ${outcome}`)
         mark(`acked ${name} ${record.position} ${number}`)
+        if (name === STREAM) keptEnd = record.position + 1
       },
     },
   })

@@ -9,6 +9,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { SeededRandom } from '../../../src/base/random.ts'
 import { checkImage, promisedBy } from './check.ts'
+import { checkCopies } from './check-copies.ts'
 import { historyOf } from './history.ts'
 import { randomCut, writeImage } from './image.ts'
 import { parseJournal } from './journal.ts'
@@ -28,8 +29,10 @@ for (let image = Number(from); image < Number(to); image++) {
     const lines = history.marks.filter(({ at }) => at < cut.at).map(({ line }) => line)
     const promised = promisedBy(lines, streams.split(','))
     const checked = await checkImage(path.join(folder, 'data'), promised, load)
+    const faults = [...checked.faults]
+    await checkCopies(folder, lines, faults)
     const durationMs = performance.now() - began
-    process.stdout.write(`${JSON.stringify({ image, cut, durationMs, ...checked })}\n`)
+    process.stdout.write(`${JSON.stringify({ image, cut, durationMs, ...checked, faults })}\n`)
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })
   }

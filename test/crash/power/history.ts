@@ -21,8 +21,13 @@ export interface FileHistory {
   readonly syncs: Sync[]
 }
 
-/** A name that appears, goes, or becomes another one of the same folder. */
+/**
+ * A name that appears, goes, or becomes another one of the same folder; or that a rename takes to
+ * another folder, where it arrives at the same `at`.
+ */
 export type Move =
+  | { readonly kind: 'leave'; readonly at: number; readonly name: string }
+  | { readonly kind: 'arrive'; readonly at: number; readonly name: string; readonly node: Node }
   | { readonly kind: 'add'; readonly at: number; readonly name: string; readonly node: Node }
   | { readonly kind: 'remove'; readonly at: number; readonly name: string }
   | { readonly kind: 'rename'; readonly at: number; readonly name: string; readonly to: string }
@@ -35,9 +40,17 @@ export interface FolderHistory {
 
 export type Node = FileHistory | FolderHistory
 
+/** A rename from one folder to another. */
+export interface Crossing {
+  readonly at: number
+  readonly from: FolderHistory
+  readonly to: FolderHistory
+}
+
 export interface History {
   readonly root: FolderHistory
   readonly operations: readonly Operation[]
+  readonly crossings: readonly Crossing[]
   /** Lines that the process wrote between its operations. */
   readonly marks: readonly Extract<Operation, { kind: 'mark' }>[]
 }
@@ -51,10 +64,11 @@ export function historyOf(operations: readonly Operation[]): History {
     if (operation.kind === 'mark') marks.push(operation)
     else namespace.apply(operation)
   }
-  return { root, operations, marks }
+  return { root, operations, crossings: namespace.crossings, marks }
 }
 
 class Namespace {
+  readonly crossings: Crossing[] = []
   private readonly root: FolderHistory
   /** By the path that a node has now. */
   private readonly named = new Map<string, Node>()
@@ -113,19 +127,29 @@ class Namespace {
   private rename(operation: Extract<Operation, { kind: 'rename' | 'link' }>): void {
     const { at, path: from, to } = operation
     const node = known(this.named.get(from), operation)
-    if (path.dirname(from) !== path.dirname(to) || node.kind === 'folder') {
-      throw new Error(`a rename of ${from} to ${to} is more than the model knows`)
+    for (const [name, below] of [...this.named]) {
+      if (name !== from && !name.startsWith(`${from}/`)) continue
+      this.named.delete(name)
+      this.named.set(to + name.slice(from.length), below)
     }
-    this.named.delete(from)
-    this.named.set(to, node)
-    this.move(from, (name) => ({ kind: 'rename', at, name, to: path.basename(to) }))
+    if (path.dirname(from) === path.dirname(to)) {
+      this.move(from, (name) => ({ kind: 'rename', at, name, to: path.basename(to) }))
+      return
+    }
+    this.crossings.push({ at, from: this.folderOf(from), to: this.folderOf(to) })
+    this.move(from, (name) => ({ kind: 'leave', at, name }))
+    this.move(to, (name) => ({ kind: 'arrive', at, name, node }))
   }
 
   private move(moved: string, make: (name: string) => Move): void {
-    const above = path.dirname(moved)
+    this.folderOf(moved).moves.push(make(path.basename(moved)))
+  }
+
+  private folderOf(name: string): FolderHistory {
+    const above = path.dirname(name)
     const folder = above === '.' ? this.root : this.named.get(above)
-    if (folder?.kind !== 'folder') throw new Error(`the folder of ${moved} is not known`)
-    folder.moves.push(make(path.basename(moved)))
+    if (folder?.kind !== 'folder') throw new Error(`the folder of ${name} is not known`)
+    return folder
   }
 
   private file(operation: Change): FileHistory {

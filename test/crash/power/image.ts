@@ -6,13 +6,25 @@
  * P3. Of everything else any part may be there: a write as a whole, not at all, or torn at sectors
  *     of 512 bytes; in order or out of order; growth without its bytes, as zeros or as old bytes;
  *     names that have nothing to do with each other in any combination.
+ * P4. A rename from one folder to another is there as a whole or not at all, is durable with a sync
+ *     of either folder, and such renames are kept in their order, each with what was done in its
+ *     two folders before it: journals of file systems give that, and no program could do without.
  *
  * No real file system is that bad all at once; what survives this survives theirs.
  */
 import fs from 'node:fs'
 import path from 'node:path'
 import type { SeededRandom } from '../../../src/base/random.ts'
-import type { Change, FileHistory, FolderHistory, History, Move, Node, Sync } from './history.ts'
+import type {
+  Change,
+  Crossing,
+  FileHistory,
+  FolderHistory,
+  History,
+  Move,
+  Node,
+  Sync,
+} from './history.ts'
 import { BEGIN } from './prelude.ts'
 
 const SECTOR_BYTES = 512
@@ -59,16 +71,19 @@ function movesName(kind: string | undefined): boolean {
 
 /** Writes the image into `folder`, which exists and is empty. */
 export function writeImage(history: History, cut: Cut, random: SeededRandom, folder: string): void {
-  new ImageWriter(cut, random).writeFolder(history.root, folder)
+  new ImageWriter(cut, random, history.crossings).writeFolder(history.root, folder)
 }
 
 class ImageWriter {
   private readonly cut: Cut
   private readonly random: SeededRandom
+  /** Renames between folders are there up to this one (P4). */
+  private readonly crossedAt: number
 
-  constructor(cut: Cut, random: SeededRandom) {
+  constructor(cut: Cut, random: SeededRandom, crossings: readonly Crossing[]) {
     this.cut = cut
     this.random = random
+    this.crossedAt = this.lastCrossing(crossings)
   }
 
   writeFolder(folder: FolderHistory, target: string): void {
@@ -87,12 +102,31 @@ class ImageWriter {
 
   private entriesOf(folder: FolderHistory): Map<string, Node> {
     const entries = new Map<string, Node>()
-    const { durable, pending } = this.split(folder.moves, folder.syncs)
-    for (const move of durable) applyMove(entries, move)
+    const split = this.split(folder.moves, folder.syncs)
+    const crossed = split.pending.findLastIndex((move) => this.isCrossed(move)) + 1
+    for (const move of split.durable) applyMove(entries, move)
+    for (const move of split.pending.slice(0, crossed)) applyMove(entries, move)
+    const rest = split.pending.slice(crossed)
+    const lost = rest.findIndex(({ kind }) => isCrossing(kind))
+    const pending = lost < 0 ? rest : rest.slice(0, lost)
     const fate = this.fate()
     const kept = new Set(fate === 'subset' ? this.subset(pending) : this.prefix(pending, fate))
     for (const move of pending) if (kept.has(move)) applyMove(entries, move)
     return entries
+  }
+
+  private isCrossed({ kind, at }: Move): boolean {
+    return isCrossing(kind) && at <= this.crossedAt
+  }
+
+  /** Where the last rename between folders stands that is on the disk; below 0 without one. */
+  private lastCrossing(crossings: readonly Crossing[]): number {
+    const done = crossings.filter(({ at }) => at < this.cut.at)
+    const durable = done.findLastIndex(
+      ({ at, from, to }) => at < this.syncedAt(from.syncs) || at < this.syncedAt(to.syncs),
+    )
+    const kept = durable + 1 + this.prefix(done.slice(durable + 1), this.fate()).length
+    return done[kept - 1]?.at ?? -1
   }
 
   /** Moves that share names keep their order; groups that share none are independent. */
@@ -163,7 +197,7 @@ class ImageWriter {
     all: readonly T[],
     syncs: readonly Sync[],
   ): { durable: T[]; pending: T[] } {
-    const began = syncs.reduce((max, sync) => (sync.at < this.cut.at ? sync.began : max), 0)
+    const began = this.syncedAt(syncs)
     const done = all.filter(({ at }) => at < this.cut.at)
     return {
       durable: done.filter(({ at }) => at < began),
@@ -171,15 +205,25 @@ class ImageWriter {
     }
   }
 
+  /** Everything before it is on the disk. */
+  private syncedAt(syncs: readonly Sync[]): number {
+    return syncs.reduce((max, sync) => (sync.at < this.cut.at ? sync.began : max), 0)
+  }
+
   private oldBytes(count: number): Buffer {
     return Buffer.from(Uint8Array.from({ length: count }, () => this.random.below(256)))
   }
 }
 
+function isCrossing(kind: Move['kind']): boolean {
+  return kind === 'leave' || kind === 'arrive'
+}
+
 function applyMove(entries: Map<string, Node>, move: Move): void {
-  const node = move.kind === 'add' ? move.node : entries.get(move.name)
-  if (move.kind !== 'add') entries.delete(move.name)
-  if (node === undefined || move.kind === 'remove') return
+  const isNew = move.kind === 'add' || move.kind === 'arrive'
+  const node = isNew ? move.node : entries.get(move.name)
+  if (!isNew) entries.delete(move.name)
+  if (node === undefined || move.kind === 'remove' || move.kind === 'leave') return
   entries.set(move.kind === 'rename' ? move.to : move.name, node)
 }
 

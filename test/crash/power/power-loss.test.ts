@@ -55,15 +55,18 @@ describe.skipIf(unable !== undefined)(title, () => {
     async () => {
       let total = EMPTY_TALLY
       let operations = 0
+      let removals = 0
       for (let i = 0; i < JOURNALS; i++) {
         const recording = await recordIn(`journal-${i}`, SEED + i)
         const { history, differences } = replayed(recording)
         expect(differences).toEqual([])
         operations += history.operations.length
+        removals += history.marks.filter(({ line }) => line.startsWith('removing')).length
         const images = Math.ceil(IMAGES / JOURNALS)
         total = addTallies(total, await checked(recording, SEED + i, images, PROMISED))
       }
-      tell(`${JOURNALS} journals, ${operations} operations, ${figures(total)} (seed ${SEED})`)
+      const done = `${operations} operations, ${removals} segments removed`
+      tell(`${JOURNALS} journals, ${done}, ${figures(total)} (seed ${SEED})`)
       expect(total.faults, `seed ${SEED}`).toEqual([])
       expect(total.lostRecords).toBe(0)
       expect(total.ackedRecords).toBeGreaterThan(0)
@@ -78,6 +81,17 @@ describe.skipIf(unable !== undefined)(title, () => {
       const tally = await checked(recording, SEED, FEW_IMAGES, PROMISED)
       expect(tally.faults, `seed ${SEED}`).toEqual([])
       expect(tally.ackedRecords).toBeGreaterThan(0)
+    },
+    TIMEOUT_MS,
+  )
+
+  it(
+    'leaves of a backup and of a restore all or nothing',
+    async () => {
+      const recording = await recordIn('copies', SEED, { deaths: [], end: 'copy' })
+      expect(replayed(recording).differences).toEqual([])
+      const tally = await checked(recording, SEED, FEW_IMAGES, PROMISED)
+      expect(tally.faults, `seed ${SEED}`).toEqual([])
     },
     TIMEOUT_MS,
   )

@@ -39,6 +39,8 @@ export interface Recording {
   readonly lives: string
 }
 
+export type End = 'die' | 'close' | 'copy'
+
 export interface RecordOptions {
   readonly library: string
   /** Empty; for everything that the recording makes. */
@@ -50,6 +52,8 @@ export interface RecordOptions {
    * no power loss between them. Default: the seed says.
    */
   readonly deaths?: readonly number[]
+  /** How the last process ends; the seed says without it. "copy": a backup and a restore follow. */
+  readonly end?: End
   /** A planted fault: syncs of folders, or all, are left out. */
   readonly ignore?: 'folders' | 'all'
 }
@@ -70,11 +74,11 @@ export async function record(options: RecordOptions): Promise<Recording> {
   const told: string[] = []
   for (const [life, dieAt] of [...deaths, 0].entries()) {
     const last = life === deaths.length
-    const end = !last || random.oneIn(2) ? 'die' : 'close'
+    const end = last ? (options.end ?? random.pick(['die', 'close'])) : 'die'
     const firstId = life * 1_000_000
     const records = Math.ceil(options.records / (deaths.length + 1))
     await live(options, { disk, journal, end, dieAt, firstId, records })
-    told.push(dieAt > 0 ? `dies at ${dieAt}` : `${end}s`)
+    told.push(dieAt > 0 ? `dies at ${dieAt}` : end)
     if (last || options.deaths !== undefined || random.oneIn(2)) continue
     const next = { disk: `${disk}-${life}`, journal: `${journal}-${life}` }
     cutPower(journal, next, random)
@@ -92,7 +96,7 @@ function deathOf(random: SeededRandom): number {
 interface Life {
   readonly disk: string
   readonly journal: string
-  readonly end: 'die' | 'close'
+  readonly end: End
   readonly dieAt: number
   readonly firstId: number
   readonly records: number

@@ -7,27 +7,16 @@ import { SeededRandom } from '../../../src/base/random.ts'
 import { filesOf } from '../../../src/log/backup/manifest.ts'
 import { audit } from '../../crash/audit.ts'
 import { NumberedPublisher } from '../../crash/load.ts'
+import { gatewayConfig } from '../../support/gateway-config.ts'
 import { type GatewayProcess, MAIN, startGateway } from '../../support/gateway-process.ts'
 import { runSluice } from '../../support/sluice.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { manifestOf, tree } from './support.ts'
 
-const CONFIG = `
-[disk]
-segment = "1MiB"
-
-[[stream]]
-name = "plant"
-topics = ["plant/#"]
-partitions = 4
-key = "topic"
-
-[[stream]]
-name = "rest"
-topics = ["#"]
-partitions = 2
-key = "client"
-`
+const CONFIG = gatewayConfig({ segment: '1MiB' }, [
+  { name: 'plant', settings: { partitions: 4, key: 'topic' } },
+  { name: 'rest', settings: { partitions: 2, key: 'client' } },
+])
 
 interface Given {
   readonly gateway: GatewayProcess

@@ -1,8 +1,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import Database from 'better-sqlite3'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { ManualClock } from '../../../src/base/clock.ts'
+import { onFailPoint } from '../../../src/base/fail-point.ts'
 import { restore } from '../../../src/log/backup/restore.ts'
 import { asPosition } from '../../../src/log/log.ts'
 import { applyOps } from '../../../src/log/state/tables.ts'
@@ -42,6 +43,25 @@ describe('a restore', () => {
     const { dataDir } = await restored(target)
     for (const file of segmentsOf(dataDir)) expect(fs.statSync(file).nlink).toBe(1)
     expect(tree(dataDir)).not.toContainEqual(expect.stringContaining('restoring'))
+  })
+
+  it.each([1, 2, 3])('that ends after %d moves is finished by the next start', async (moves) => {
+    const target = await givenBackup()
+    const whole = await restored(target)
+    const dataDir = path.join(await emptyFolder(), 'restored')
+    let moved = 0
+    onFailPoint((name) => {
+      if (name === 'restore:name-moved' && ++moved === moves) throw new Error('the power went')
+    })
+    onTestFinished(() => onFailPoint(() => undefined))
+    const options = { backup: target, dataDir, verify: true, clock: new ManualClock(NOON_MS) }
+    await expect(restore(options)).rejects.toThrow('the power went')
+    const log = await openTiny(dataDir)
+    expect(log.state.epoch).toBe(whole.report.epoch)
+    expect(tree(dataDir)).not.toContainEqual(expect.stringContaining('restoring'))
+    const expected = await openTiny(whole.dataDir)
+    expect(log.boot).toBe(expected.boot)
+    expect(await readAll(log, 'a')).toEqual(await readAll(expected, 'a'))
   })
 
   it.each([

@@ -264,7 +264,7 @@ export class ModelRun {
       recordsMax: random.pick([3, 30, 1000]),
       bytesMax: random.pick([1, 5000, 1_000_000]),
       ...(random.oneIn(3) && { partition: asPartition(random.below(model.settings.partitions)) }),
-      ...(random.oneIn(3) && { filter: `${model.settings.name}/${random.pick(filters)}` }),
+      ...(random.oneIn(3) && { filters: [`${model.settings.name}/${random.pick(filters)}`] }),
     })
   }
 

@@ -23,7 +23,7 @@ export interface Kept {
 export interface Wanted {
   readonly from: number
   readonly partition?: number
-  readonly filter?: string
+  readonly filters?: readonly string[]
 }
 
 /** Smaller differences are no step. */
@@ -62,11 +62,11 @@ export class StreamModel {
     return undefined
   }
 
-  read({ from, partition, filter }: Wanted): Kept[] {
+  read({ from, partition, filters }: Wanted): Kept[] {
     return this.kept
       .slice(Math.max(from, this.first))
       .filter((record) => partition === undefined || record.partition === partition)
-      .filter((record) => filter === undefined || topicMatches(filter, record.topic))
+      .filter(({ topic }) => filters?.some((filter) => topicMatches(filter, topic)) ?? true)
       .map((record) => ({ ...record, timeMs: this.shownMs(record) }))
   }
 

@@ -4,7 +4,7 @@ import Database from 'better-sqlite3'
 import { describe, expect, it, vi } from 'vitest'
 import { ManualClock } from '../../../src/base/clock.ts'
 import { SeededRandom, systemRandom } from '../../../src/base/random.ts'
-import { noSink } from '../../../src/log/state/sink.ts'
+import { memorySink } from '../../../src/log/state/sink.ts'
 import { StateStore } from '../../../src/log/state/store.ts'
 import { at, gap, offsets, ranges } from '../../contract/log-state.ts'
 import { tempDir } from '../../support/temp-dir.ts'
@@ -264,7 +264,7 @@ describe('gaps', () => {
 
   it('beyond their bound are forgotten from the oldest on, and stay in the totals', async () => {
     const clock = new ManualClock(START_MS)
-    const state = new StateStore({ sink: noSink, clock, gapRowsMax: 3 })
+    const state = new StateStore({ sink: memorySink(), clock, gapRowsMax: 3 })
     for (let i = 0; i < 5; i++) await state.gaps.add([gap(i * 10, i * 10 + 1)])
     await state.gaps.add([gap(41, 42)])
     expect(ranges(state.gaps.list())).toEqual(['[20, 21) 1', '[30, 31) 1', '[40, 42) 2'])
