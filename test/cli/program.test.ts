@@ -46,12 +46,12 @@ describe('the command line', () => {
     expect(err).toContain('mqtt.max_connections')
   })
 
-  it('does not start with a setting that would leave a door open', async () => {
+  it('does not start with a password file that is not there', async () => {
     const file = path.join(tempDir(), 'sluice.toml')
-    writeFileSync(file, '[access]\nanonymous = false\npassword_file = "passwords"\n')
+    writeFileSync(file, '[access]\npassword_file = "no-such-file"\n')
     const { code, err } = await runCli(['serve', '--config', file])
     expect(code).toBe(1)
-    expect(err).toMatch(/not started.*access/)
+    expect(err).toMatch(/no-such-file cannot be read: there is no such file\nCorrect the file/)
   })
 
   it('says why only where the sentence does not', () => {

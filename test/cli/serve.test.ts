@@ -62,8 +62,8 @@ describe('sluice serve', () => {
   })
 
   it('warns of each setting that is not supported yet, and starts', async () => {
-    const { output } = await given({ config: '[mqtt]\nsession_expiry = "1d"\n' })
-    expect(output().match(/^warning: mqtt\.session_expiry: \w.*$/gm)).toHaveLength(1)
+    const { output } = await given({ config: '[[queue]]\nname = "jobs"\ntopics = []\n' })
+    expect(output().match(/^warning: queue\[0\]: \w.*$/gm)).toHaveLength(1)
   })
 
   it('refuses a second gateway on the same data directory, and the first goes on', async () => {
