@@ -21,6 +21,15 @@ export interface CliContext {
    * once. A command that never asks is ended by the first, as programs are.
    */
   stopRequest(): AbortSignal
+  /** Calls `reload` at every SIGHUP; without it SIGHUP ends the process, as it does programs. */
+  onReloadRequest(reload: () => void): void
+  /**
+   * Asks for a secret on the terminal, without echo, or takes a line of standard input where that
+   * is none; undefined when nothing was given.
+   */
+  readonly askSecret: (question: string) => Promise<string | undefined>
+  /** Secrets come from a terminal, where people mistype. */
+  readonly secretsAreTyped: boolean
   /** From now on `containing` is asked about what nobody caught, before it ends the process. */
   containUncaught(containing: (thrown: unknown) => boolean): void
 }

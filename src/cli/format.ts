@@ -46,7 +46,8 @@ function jsonLine(record: LogRecord): string {
   return `${line.replace(UNSAFE, escaped)}\n`
 }
 
-function payloadMember(bytes: Uint8Array): string {
+/** The member of a JSON object that holds a payload. */
+export function payloadMember(bytes: Uint8Array): string {
   const payload = readPayload(bytes)
   switch (payload.kind) {
     case 'value':
@@ -69,7 +70,8 @@ function textLine(record: LogRecord, columns: { topic: number; place: number }):
   return `${isoTime(record.timeMs)}  ${names}  ${textPayload(record.payload)}\n`
 }
 
-function textPayload(bytes: Uint8Array): string {
+/** A payload on one line, cut where it is long. */
+export function textPayload(bytes: Uint8Array): string {
   if (bytes.length === 0) return '(empty)'
   const payload = readPayload(bytes)
   switch (payload.kind) {

@@ -60,6 +60,10 @@ function createProgram(context: CliContext, run: Run): Command {
   addBackup(program, context, run)
   addRestore(program, context, run)
   addVerifyLog(program, context, run)
+  addPasswd(program, context, run)
+  addAudit(program, context, run)
+  addDecodeBatch(program, context, run)
+  addBridge(program, context, run)
   return program
 }
 
@@ -251,5 +255,125 @@ function addVerifyLog(program: Command, context: CliContext, run: Run): void {
     .action(async (options) => {
       const { verifyLogCommand } = await import('./verify-log.ts')
       await run(verifyLogCommand(options, context))
+    })
+}
+
+const PASSWD_HELP = `
+Asks twice on a terminal, without showing what is typed; otherwise the password is the first line
+of standard input. The file holds lines user:hash; the hash is scrypt with a salt of its own.
+A running gateway reads the file again at SIGHUP, and disconnects who was removed or changed.`
+
+function addPasswd(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('passwd')
+    .description('set the password of a user in a password file, or remove the user')
+    .argument('<file>', 'the password file; made if it is missing')
+    .argument('<user>', 'the name of the user')
+    .option('--delete', 'remove the user')
+    .option('--cost <n>', '2^n rounds of scrypt, 10 to 17 (default 14: 35 ms on a PC)')
+    .addHelpText('after', PASSWD_HELP)
+    .action(async (file, user, options) => {
+      const { passwd } = await import('./passwd.ts')
+      await run(passwd(file, user, options, context))
+    })
+}
+
+const AUDIT_HELP = `
+Understands what a bridge of any gateway sends: MQTT 5 user properties, envelopes and batches.
+Exit code 0 when nothing is missing but what gaps explain, otherwise 1. Times: 30s, 10m, 1h.
+Without --duration and --until-idle it ends with SIGINT.
+With --client-id the broker keeps what comes while the audit's own link is away.`
+
+function addAudit(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('audit')
+    .description('subscribe at the far end of a bridge, and say what is missing or came twice')
+    .requiredOption('--upstream <url>', 'the broker: mqtt, mqtts, ws or wss')
+    .requiredOption('--topic <filter>', 'what the bridge publishes there, such as sites/gw-1/#')
+    .addOption(
+      new Option('--protocol <n>', '5, or 4 for MQTT 3.1.1').choices(['4', '5']).default('5'),
+    )
+    .option('--username <name>', 'the user')
+    .option('--password-file <file>', 'a file with the password')
+    .option('--ca-file <file>', 'the authority that signed the broker, in PEM')
+    .option('--cert-file <file>', 'a certificate for the broker, in PEM')
+    .option('--key-file <file>', 'its key')
+    .option('--client-id <id>', 'a name for a session that outlasts the connection')
+    .option('--duration <time>', 'end after this time')
+    .option('--until-idle <time>', 'end when nothing has come for this time')
+    .option('-d, --data <dir>', "the gateway's data directory, or a copy: its gaps explain holes")
+    .option('--bridge <name>', 'with --data: only the gaps of this bridge')
+    .option('--only <filters...>', "with --data: the forward's topics, where it has some")
+    .option('--whole', 'with --data: all that the log has must have come, from its first record on')
+    .addOption(formatOption())
+    .addHelpText('after', AUDIT_HELP)
+    .action(async (options) => {
+      const { audit } = await import('./audit.ts')
+      await run(audit(options, context))
+    })
+}
+
+const DECODE_BATCH_HELP = `
+A message of a forward with "batch", for example:
+  mosquitto_sub -h broker.example.com -t 'sites/gw-1/#' -C 1 -N | sluice decode-batch
+(-N: no newline behind it). docs/FORMAT.md says what is in one.`
+
+function addDecodeBatch(program: Command, context: CliContext, run: Run): void {
+  program
+    .command('decode-batch')
+    .description('print the records of a batch that a bridge has sent')
+    .argument('[file]', 'the payload of the message; standard input without it')
+    .addOption(formatOption())
+    .option('--json', 'the same as --format json')
+    .addHelpText('after', DECODE_BATCH_HELP)
+    .action(async (file, options) => {
+      const { decodeBatchCommand } = await import('./decode-batch.ts')
+      await run(decodeBatchCommand(file, options, context))
+    })
+}
+
+const BRIDGE_HELP = `
+Asks the running gateway at the address of [http]; --url names another.
+The state is up, paused, connecting, or why the link is down: refused, name-unknown, unreachable,
+tls-failed, bad-credentials, not-authorized, client-id, quota, unavailable, server-disconnected,
+half-open, stuck, protocol, lost, unusable.`
+
+function addBridge(program: Command, context: CliContext, run: Run): void {
+  const bridge = program
+    .command('bridge')
+    .description('say what the bridges of a running gateway do; pause, resume and move them')
+    .addHelpText('after', BRIDGE_HELP)
+  const command = (name: string, description: string) =>
+    bridge
+      .command(name)
+      .description(description)
+      .addOption(configOption())
+      .option('--url <url>', "where the gateway's HTTP listens, such as http://127.0.0.1:8080")
+  command('status', 'what each bridge does; exit code 0 when all are up')
+    .argument('[name]', 'only this one')
+    .addOption(formatOption())
+    .action(async (name, options) => {
+      const { bridgeStatus } = await import('./bridge.ts')
+      await run(bridgeStatus(name, options, context))
+    })
+  command('pause', 'end the link and keep the place, until it is resumed')
+    .argument('<name>', 'its name')
+    .action(async (name, options) => {
+      const { bridgePause } = await import('./bridge.ts')
+      await run(bridgePause(name, options, context))
+    })
+  command('resume', 'connect again and go on')
+    .argument('<name>', 'its name')
+    .action(async (name, options) => {
+      const { bridgeResume } = await import('./bridge.ts')
+      await run(bridgeResume(name, options, context))
+    })
+  command('seek', 'send from somewhere else on, also history again')
+    .argument('<name>', 'its name')
+    .requiredOption('--to <start>', 'earliest, latest, -6h, an ISO time, or <partition>:<offset>')
+    .option('--stream <name>', 'only the forwards of this stream')
+    .action(async (name, options) => {
+      const { bridgeSeek } = await import('./bridge.ts')
+      await run(bridgeSeek(name, options, context))
     })
 }

@@ -13,20 +13,19 @@ export async function serve(place: Place, context: CliContext): Promise<number> 
   for (const { path, message } of unsupported) {
     context.output.err(`warning: ${path}: ${message}\n`)
   }
-  const refusing = unsupported.filter(({ refusesStart }) => refusesStart)
-  if (refusing.length > 0) {
-    const keys = refusing.map(({ path }) => path).join(', ')
-    context.output.err(
-      `sluice: not started, because it cannot do yet what is asked of it: ${keys}\n`,
-    )
-    return 1
-  }
   // Asked for before the start, so that a stop during a long recovery is a clean one as well.
   const stop = context.stopRequest()
+  let reload: (() => void) | undefined
+  context.onReloadRequest(() => reload?.())
   const logger = await createLogger(config.log, context.onTerminal)
   const { version } = context
   const gateway = await startGateway(config, { logger, clock: context.clock, version })
   context.containUncaught((thrown) => gateway.contain(thrown))
+  reload = () => {
+    const changed = settingsOf(place, context)
+    if (changed !== undefined) gateway.reload(changed.config)
+    else logger.error({}, 'the configuration is not valid, see above: everything stays as it was')
+  }
   context.output.out(banner(gateway, settings, place, context))
   if (!stop.aborted) await once(stop, 'abort')
   logger.info({}, 'stopping')

@@ -96,7 +96,7 @@ async function print(
     const narrowed = {
       ...query,
       ...(partition === undefined ? {} : { partition }),
-      ...(filter === undefined ? {} : { filter }),
+      ...(filter === undefined ? {} : { filters: [filter] }),
     }
     const page = end === undefined ? reader.read(narrowed) : reader.read(narrowed, end)
     const isNothingNew = page.next === from

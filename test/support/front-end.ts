@@ -1,5 +1,6 @@
 /** The front end on the in-memory log, on a free port: real sockets, no disk. */
 import { onTestFinished } from 'vitest'
+import { Access, type AccessSettings } from '../../src/access/access.ts'
 import { ManualClock } from '../../src/base/clock.ts'
 import type { Logger } from '../../src/base/logger.ts'
 import type { LogRecord, StreamSettings } from '../../src/log/log.ts'
@@ -36,10 +37,33 @@ export const everything: StreamSettings = {
   lingerMs: 0,
 }
 
+/** Small bounds, everything allowed. */
+export const testSettings: MqttSettings = {
+  listeners: [{ host: '127.0.0.1', port: 0 }],
+  maxPacketBytes: 256 * 1024,
+  maxConnections: 1000,
+  maxInflight: 64,
+  maxPublishBacklogBytes: 32 * 1024 * 1024,
+  maxRetained: 10_000,
+  sessionExpiryMs: 7 * 86_400_000,
+  maxSessionQueueMs: 86_400_000,
+  limits: {
+    subscriptionsMax: 1000,
+    topicBytesMax: 4096,
+    topicLevelsMax: 100,
+    clientIdBytesMax: 256,
+    unsentBytesMax: 256 * 1024,
+  },
+  clientRate: {},
+  connectionsPerSecond: 1000,
+}
+
 export interface Fixture {
   readonly port: number
   readonly log: HoldableLog
   readonly mqtt: MqttFrontEnd
+  readonly access: Access
+  readonly clock: ManualClock
   /** What the front end logged as an error or a warning. */
   readonly complaints: string[]
   /** All records that the log keeps, in order. */
@@ -52,6 +76,7 @@ export interface Fixture {
 export async function frontEnd(
   settings: Partial<MqttSettings> = {},
   streams: readonly StreamSettings[] = [everything],
+  accessSettings?: AccessSettings,
 ): Promise<Fixture> {
   const clock = new ManualClock(1_763_700_000_000)
   const log = new HoldableLog(streams, clock)
@@ -66,18 +91,14 @@ export async function frontEnd(
   }
   const records: LogRecord[] = []
   log.follow((kept) => records.push(...kept))
+  const access = new Access(accessSettings, { clock, logger })
   const mqtt = createMqttFrontEnd({
+    version: '1.2.3',
     log,
+    access,
     clock,
     logger,
-    settings: {
-      listeners: [{ host: '127.0.0.1', port: 0 }],
-      maxPacketBytes: 256 * 1024,
-      maxConnections: 1000,
-      maxInflight: 64,
-      maxPublishBacklogBytes: 32 * 1024 * 1024,
-      ...settings,
-    },
+    settings: { ...testSettings, ...settings },
   })
   const port = (await mqtt.listen())[0]?.port ?? 0
   const clients: RawClient[] = []
@@ -95,6 +116,8 @@ export async function frontEnd(
     port,
     log,
     mqtt,
+    access,
+    clock,
     complaints,
     records,
     connect: async (options) => keep(await RawClient.connect(port, options)),

@@ -15,6 +15,8 @@ export interface ConnectOptions {
   readonly clean?: boolean
   readonly keepalive?: number
   readonly will?: object
+  readonly username?: string
+  readonly password?: string
   readonly properties?: object
   /** False: no PUBACK, PUBREC, PUBREL or PUBCOMP is sent by itself. */
   readonly acks?: boolean
@@ -67,6 +69,8 @@ export class RawClient {
       clean: options.clean ?? true,
       clientId: options.clientId ?? `raw-${process.pid}-${++serial}`,
       keepalive: options.keepalive ?? 0,
+      ...(options.username === undefined ? {} : { username: options.username }),
+      ...(options.password === undefined ? {} : { password: Buffer.from(options.password) }),
       ...(options.will === undefined ? {} : { will: options.will }),
       ...(options.properties === undefined ? {} : { properties: options.properties }),
     } as Packet

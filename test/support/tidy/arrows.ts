@@ -10,13 +10,14 @@ interface Arrows {
 const arrows: Readonly<Record<string, Arrows>> = {
   base: { to: [] },
   log: { to: ['base'] },
+  access: { to: ['base'] },
   consumers: { to: ['log', 'base'] },
   bridge: { to: ['log', 'base'] },
-  mqtt: { to: ['consumers', 'log', 'base'] },
-  http: { to: ['base'], typesOf: ['log', 'mqtt'] },
+  mqtt: { to: ['access', 'consumers', 'log', 'base'] },
+  http: { to: ['access', 'base'], typesOf: ['log', 'mqtt', 'bridge'] },
   config: { to: ['log', 'base'] },
-  cli: { to: ['gateway.ts', 'config', 'log', 'base'] },
-  'gateway.ts': { to: ['mqtt', 'consumers', 'bridge', 'http', 'config', 'log', 'base'] },
+  cli: { to: ['gateway.ts', 'bridge', 'config', 'access', 'log', 'base'] },
+  'gateway.ts': { to: ['access', 'mqtt', 'consumers', 'bridge', 'http', 'config', 'log', 'base'] },
   'main.ts': { to: ['cli', 'base'] },
 }
 
@@ -38,9 +39,11 @@ const doors: Readonly<Record<string, readonly string[]>> = {
     'repair/sentences.ts',
   ],
   mqtt: ['mqtt.ts', 'front-end.ts', 'stats.ts'],
+  access: ['access.ts'],
+  consumers: ['consumers.ts', 'member.ts'],
   config: ['config.ts'],
   http: ['http.ts'],
-  cli: ['program.ts', 'data-sink.ts'],
+  cli: ['program.ts', 'data-sink.ts', 'secret.ts'],
 }
 
 /** Files that nothing that runs needs, each with its reason. */
@@ -49,6 +52,7 @@ const notRun: Readonly<Record<string, string>> = {
   'src/log/memory-routes.ts': 'the same',
   'src/log/state/memory-state.ts': 'the same',
   'src/log/memory-stream.ts': 'the same',
+  'src/consumers/consumers.ts': 'the engines; SUBSCRIBE does not lead to them yet',
   'src/base/random.ts': 'chance for tests and simulations; nothing that runs draws lots yet',
 }
 
@@ -108,7 +112,7 @@ export const noImportCycles: Rule = (files) => {
 export const everyFileIsUsed: Rule = (files) => {
   const graph = graphOf(files)
   const reached = new Set<string>()
-  const queue = ['src/main.ts']
+  const queue = ['src/main.ts', ...Object.keys(notRun)]
   for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
     if (reached.has(file)) continue
     reached.add(file)
