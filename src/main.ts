@@ -7,6 +7,7 @@ import type { Writable } from 'node:stream'
 import { systemClock } from './base/clock.ts'
 import { sinkTo } from './cli/data-sink.ts'
 import { runProgram } from './cli/program.ts'
+import { readSecret } from './cli/secret.ts'
 
 let contain: (thrown: unknown) => boolean = () => false
 
@@ -32,6 +33,10 @@ const exitCode = await runProgram(process.argv.slice(2), {
   invocation: invocationOf(process.argv[1] ?? 'sluice'),
   onTerminal: process.stderr.isTTY === true,
   stopRequest,
+  onReloadRequest: (reload) => void process.on('SIGHUP', reload),
+  askSecret: (question) =>
+    readSecret(process.stdin, question, (text) => void process.stderr.write(text)),
+  secretsAreTyped: process.stdin.isTTY === true,
   containUncaught: (containing) => {
     contain = containing
   },

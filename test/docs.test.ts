@@ -8,6 +8,7 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { ManualClock } from '../src/base/clock.ts'
+import { type Bridges, openBridges } from '../src/bridge/bridge.ts'
 import { loadConfig } from '../src/config/config.ts'
 import { createMetrics } from '../src/http/http.ts'
 import { MemoryLog } from '../src/log/memory.ts'
@@ -124,6 +125,18 @@ it('shows a configuration in the README that holds, with nothing that is not sup
   expect(result).toMatchObject({ kind: 'valid', unsupported: [] })
 })
 
+/** Their metrics are there with the first bridge; without one their rows have no samples. */
+function noBridges(clock: ManualClock): Promise<Bridges> {
+  return openBridges({
+    bridges: [],
+    gateway: 'gw',
+    log: new MemoryLog([], clock),
+    roomBytes: () => undefined,
+    clock,
+    logger: collectingLogger(),
+  })
+}
+
 it('lists every metric for operators, and none that is not there', async () => {
   const clock = new ManualClock(0)
   const metrics = createMetrics({
@@ -131,6 +144,7 @@ it('lists every metric for operators, and none that is not there', async () => {
     stats: emptyStats(),
     retention: { removed: new Map(), space: undefined },
     time: { quality: 'none', steps: 0 },
+    bridges: await noBridges(clock),
     clock,
     logger: collectingLogger(),
     version: '1',

@@ -34,7 +34,9 @@ export type { ListenerConfig, MqttConfig } from './schema/mqtt.ts'
 export type { QueueConfig } from './schema/queue.ts'
 export type { Config } from './schema/root.ts'
 export type { RetentionConfig, StreamConfig } from './schema/stream.ts'
+export { defaultStream } from './schema/stream.ts'
 export { tinyConfig } from './tiny.ts'
+export { parseDurationMs } from './units.ts'
 export type { Unsupported } from './unsupported.ts'
 
 /** What the configuration takes from the machine. */
@@ -46,7 +48,7 @@ export type ConfigResult =
   | {
       readonly kind: 'valid'
       readonly config: Config
-      /** Written, understood, and not built yet; with one that refuses the start, do not start. */
+      /** Written, understood, and not built yet. */
       readonly unsupported: readonly Unsupported[]
     }
   | { readonly kind: 'invalid'; readonly faults: readonly Fault[] }

@@ -27,6 +27,21 @@ export const defaults = {
     sessionExpiryMs: 7 * DAY_MS,
     // Half a second of a flash card that writes 64 MiB/s; 128 of the largest packets.
     maxPublishBacklogBytes: 32 * MIB,
+    // 25 for each of 10,000 devices; their index takes some 100 MiB of memory.
+    maxRetained: 250_000,
+    // A device has a handful; each lengthens the walk of a new topic and costs some 300 bytes.
+    maxSubscriptions: 1000,
+    // Topics are kept in memory, per topic and per segment; most have below 100 bytes.
+    maxTopicBytes: 4 * KIB,
+    // Deeper ones are a mistake: each level is a step of every walk.
+    maxTopicLevels: 100,
+    // Four UUIDs with their names; the id stands in every record.
+    maxClientIdBytes: 256,
+    // A slow link is kept busy for seconds; 10,000 stuck subscribers take 2.5 GiB at the worst.
+    maxUnsentBytes: 256 * KIB,
+    // Five thousand clients behind one router come back within five seconds; a loop of connects
+    // that nobody meant does not take the processor.
+    connectionsPerSecond: 1000,
   },
   listener: {
     // Loopback, so that nothing is open by accident; 1883 is what every client tries first.
@@ -98,6 +113,8 @@ export const defaults = {
     order: 'strict',
     // A new forward does not begin by pushing the whole history through a metered link.
     start: { kind: 'latest' },
+    // With MQTT 5 the origin stands in properties, and the payload stays what it was.
+    envelope: 'none',
     onLag: 'gap',
   },
   batch: {

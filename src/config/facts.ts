@@ -20,6 +20,7 @@ type FactKey =
   | ('name' | 'address' | 'url' | 'dead_letter' | 'token_file' | 'anonymous')
   | ('max_packet' | 'max_publish_backlog' | 'backoff' | 'first' | 'most')
   | ('tls' | 'cert_file' | 'key_file' | 'client_ca_file' | 'require_client_cert')
+  | ('user_from' | 'max_unsent' | 'rule' | 'password_file' | 'user')
 
 /** A table whose values nobody has looked at. */
 export type Table = { readonly [K in FactKey]?: unknown }
@@ -86,18 +87,16 @@ export function factsOf(source: unknown): Facts {
   const listeners = tablesOf(mqtt.listener, 'mqtt.listener')
   const streams = tablesOf(root.stream, 'stream')
   const queues = tablesOf(root.queue, 'queue')
-  const standIn = {
-    path: 'the stream that stands in when none is written',
-    value: defaults.stream.name,
-  }
-  const noStream = root.stream === undefined || streams.length === 0
+  const written = streams.flatMap((table) => textFact(table, 'name'))
+  const builtIn = { path: 'the built-in stream', value: defaults.stream.name }
+  const isBuiltIn = !written.some(({ value }) => value === builtIn.value)
   return {
     mqtt,
     http: tableOf(root.http),
     listeners: listeners.length === 0 ? [{ path: 'mqtt.listener', value: {} }] : listeners,
     queues,
     bridges: tablesOf(root.bridge, 'bridge'),
-    streamNames: noStream ? [standIn] : streams.flatMap((table) => textFact(table, 'name')),
+    streamNames: isBuiltIn ? [...written, builtIn] : written,
     queueNames: queues.flatMap((table) => textFact(table, 'name')),
     access: root.access,
   }

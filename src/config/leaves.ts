@@ -119,7 +119,7 @@ export const filterTemplate = () =>
     (found) => unknownPlaceholder(found, ['{gateway}']) ?? filterFault(found),
   )
 
-/** A topic in which some placeholders may stand. */
+/** A topic in which some placeholders may stand; "{1}" among them stands for all such numbers. */
 export const topicTemplate = (placeholders: readonly string[]) =>
   checkedText(
     `an MQTT topic, in which ${placeholders.join(', ')} may stand`,
@@ -128,7 +128,10 @@ export const topicTemplate = (placeholders: readonly string[]) =>
   )
 
 function unknownPlaceholder(found: string, known: readonly string[]): string | undefined {
-  const unknown = found.match(/\{[^{}]*\}/g)?.find((placeholder) => !known.includes(placeholder))
+  const unknown = found.match(/\{[^{}]*\}/g)?.find((placeholder) => {
+    const isNumber = /^\{[1-9]\d{0,2}\}$/.test(placeholder)
+    return !known.includes(isNumber ? '{1}' : placeholder)
+  })
   return unknown === undefined ? undefined : `has the unknown placeholder ${unknown}`
 }
 

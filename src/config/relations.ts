@@ -34,6 +34,7 @@ const relations: readonly ((facts: Facts) => Fault[])[] = [
   listenersBeyondLoopback,
   httpBeyondLoopback,
   clientCertNeedsAuthority,
+  userFromNeedsAuthority,
   streamAndQueueNamesDiffer,
   bridgeNamesDiffer,
   deadLettersExist,
@@ -77,6 +78,7 @@ function taken({ path, value }: Fact<Address>, earlier: readonly Fact<Address>[]
   return [{ path, message }]
 }
 
+/** [access] without `anonymous = true` lets nobody in whom it does not know. */
 function listenersBeyondLoopback(facts: Facts): Fault[] {
   if (facts.access !== undefined) return []
   return listenerAddresses(facts)
@@ -107,6 +109,15 @@ function clientCertNeedsAuthority({ listeners }: Facts): Fault[] {
     if (tls.require_client_cert !== true || tls.client_ca_file !== undefined) return []
     const message = 'client certificates are required, but nothing can check them: write this key'
     return [{ path: `${path}.tls.client_ca_file`, message }]
+  })
+}
+
+function userFromNeedsAuthority({ listeners }: Facts): Fault[] {
+  return listeners.flatMap(({ path, value }) => {
+    const tls = tableOf(value.tls)
+    if (tls.user_from === undefined || tls.client_ca_file !== undefined) return []
+    const message = 'a certificate that nothing checks names nobody: write client_ca_file as well'
+    return [{ path: `${path}.tls.user_from`, message }]
   })
 }
 

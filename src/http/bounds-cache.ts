@@ -36,17 +36,14 @@ export class BoundsCache {
   }
 
   private async read(): Promise<readonly StreamBounds[]> {
-    try {
-      const bounds = await Promise.all(this.log.streams.map(({ name }) => this.log.bounds(name)))
-      this.failing = false
-      return bounds
-    } catch (error) {
-      this.failures += 1
-      if (!this.failing) {
-        this.logger.warn({ reason: messageOf(error) }, 'the bounds of the log cannot be read')
-      }
-      this.failing = true
-      return []
+    const { streams } = this.log
+    const asked = await Promise.allSettled(streams.map(({ name }) => this.log.bounds(name)))
+    const [failed] = asked.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
+    if (failed !== undefined) this.failures += 1
+    if (failed !== undefined && !this.failing) {
+      this.logger.warn({ reason: messageOf(failed) }, 'bounds of the log cannot be read')
     }
+    this.failing = failed !== undefined
+    return asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
   }
 }

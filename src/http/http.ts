@@ -4,8 +4,10 @@
  * composition root.
  */
 import fastify, { type FastifyInstance } from 'fastify'
+import type { Token } from '../access/access.ts'
 import { codeOf, messageOf, SluiceError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import { addBridgeRoutes, type BridgeRoutes, statusOf } from './bridges.ts'
 import type { HealthSource } from './health.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -20,14 +22,20 @@ export interface HttpAddress {
 
 export interface HttpParts {
   readonly address: HttpAddress
+  /** What requests beyond health must carry; undefined: nothing. */
+  readonly token: Token | undefined
   readonly health: HealthSource
   readonly metrics: Metrics
+  /** Undefined: there is none. */
+  readonly bridges?: BridgeRoutes | undefined
   readonly logger: Logger
 }
 
 export interface HttpServer {
   /** Resolves with where it listens. Rejects with `address-in-use` or `address-refused`. */
   listen(): Promise<HttpAddress>
+  /** Another token from now on. */
+  setToken(token: Token | undefined): void
   /** Ends open connections too: a scraper's keep-alive must not hold up a stop. */
   close(): Promise<void>
 }
@@ -38,10 +46,30 @@ const CONNECTIONS_MAX = 128
 const REQUEST_TIMEOUT_MS = 10_000
 const BODY_BYTES_MAX = 16_384
 
-export function createHttp({ address, health, metrics, logger }: HttpParts): HttpServer {
+/** Supervisors ask these, and they say no more than "yes" or why not. */
+const OPEN_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz'])
+
+const UNAUTHORIZED = {
+  error: 'unauthorized',
+  message: 'Send the content of http.token_file: "Authorization: Bearer <token>".',
+}
+
+/** The token of a header; an empty one, which is never right, of anything else. */
+function bearerOf(header: string | undefined): string {
+  return /^Bearer +([!-~]+)$/i.exec(header ?? '')?.[1] ?? ''
+}
+
+export function createHttp({ address, health, metrics, logger, ...parts }: HttpParts): HttpServer {
   const app = lightFastify()
+  let { token } = parts
   app.server.maxConnections = CONNECTIONS_MAX
+  app.addHook('onRequest', async (request, reply) => {
+    if (token === undefined || OPEN_PATHS.has(request.url.split('?')[0] ?? '')) return undefined
+    if (token.isRight(bearerOf(request.headers.authorization))) return undefined
+    return reply.code(401).header('www-authenticate', 'Bearer').send(UNAUTHORIZED)
+  })
   addRoutes(app, health, metrics)
+  addBridgeRoutes(app, parts.bridges)
   app.setNotFoundHandler((request, reply) => {
     const what = `There is nothing at ${request.method} ${request.url.slice(0, 200)}.`
     return reply
@@ -49,7 +77,7 @@ export function createHttp({ address, health, metrics, logger }: HttpParts): Htt
       .send({ error: 'not found', message: `${what} Try GET /healthz, /readyz or /metrics.` })
   })
   app.setErrorHandler((error: { statusCode?: number }, request, reply) => {
-    const status = error.statusCode ?? 500
+    const status = statusOf(error) ?? error.statusCode ?? 500
     if (status >= 500) logger.error({ path: request.url, err: error }, 'an HTTP request failed')
     const message = status >= 500 ? 'The gateway failed; its log says why.' : messageOf(error)
     return reply.code(status).send({ error: 'failed', message })
@@ -64,6 +92,9 @@ export function createHttp({ address, health, metrics, logger }: HttpParts): Htt
       const bound = app.server.address()
       const port = typeof bound === 'object' && bound !== null ? bound.port : address.port
       return { host: address.host, port }
+    },
+    setToken: (fresh) => {
+      token = fresh
     },
     close: () => app.close(),
   }

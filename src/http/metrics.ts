@@ -4,9 +4,11 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
+import type { Bridges } from '../bridge/bridge.ts'
 import type { EventLog } from '../log/log.ts'
 import type { ClockNumbers } from '../log/open.ts'
 import type { MqttStats } from '../mqtt/stats.ts'
+import { addBridgeMetrics } from './bridge-metrics.ts'
 import { addClockMetrics } from './clock-metrics.ts'
 import { addLogMetrics } from './log-metrics.ts'
 import { addMqttMetrics } from './mqtt-metrics.ts'
@@ -19,6 +21,8 @@ export interface MetricsParts {
   readonly stats: MqttStats
   readonly retention: RetentionNumbers
   readonly time: ClockNumbers
+  /** Undefined: there is none. */
+  readonly bridges?: Bridges | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly version: string
@@ -39,6 +43,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
   addLogMetrics(registry, log, clock, logger)
   addRetentionMetrics(registry, log, parts.retention)
   addClockMetrics(registry, parts.time)
+  addBridgeMetrics(registry, parts.bridges)
   const stop = addProcessMetrics(registry, version)
   return {
     contentType: registry.contentType,

@@ -54,6 +54,13 @@ function addConnections(registry: MetricRegistry, stats: MqttStats): void {
   gauge('sluice_connections', 'MQTT connections that were accepted and are open.', () => {
     return stats.connections
   })
+  gauge('sluice_retained_messages', 'Topics that have a retained message.', () => stats.retained)
+  readCounter(
+    registry,
+    'sluice_retained_refused_total',
+    'Messages that were not retained because as many as may be are.',
+    () => single(stats.notRetained),
+  )
   gauge('sluice_subscriptions', 'Subscriptions of connected clients.', () => stats.subscriptions)
   gauge(
     'sluice_publishers_paused',
@@ -77,6 +84,20 @@ function addConnections(registry: MetricRegistry, stats: MqttStats): void {
     'Connections ended, by reason.',
     () => byLabel('reason', stats.closed),
     ['reason'],
+  )
+  readCounter(
+    registry,
+    'sluice_denied_total',
+    'What access refused: logins by reason, and publishes, subscriptions and wills.',
+    () => byLabel('what', stats.denied),
+    ['what'],
+  )
+  readCounter(
+    registry,
+    'sluice_limits_met_total',
+    'How often a limit of the configuration was met, by limit.',
+    () => byLabel('limit', stats.limited),
+    ['limit'],
   )
 }
 

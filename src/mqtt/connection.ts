@@ -6,15 +6,22 @@
  * N2. Between CONNECT and CONNACK nothing more is handled: later packets wait, at most a read chunk
  *     of them.
  */
-import type { Socket } from 'node:net'
-import { AssertionFailure } from '../base/assert.ts'
+import type { Grants, Identity, Login, LoginOutcome } from '../access/access.ts'
+import { AssertionFailure, present } from '../base/assert.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Peer, ProtocolSession, SessionFacts } from './aedes/protocol.ts'
+import type { Outbound } from './delivery/outbound.ts'
 import type { Subscriber } from './delivery/subscriber.ts'
 import { type Publisher, type PublisherConnection, RECEIVE_MAXIMUM } from './ingest/publisher.ts'
+import type { Throttle } from './ingest/throttle.ts'
+import type { LimitName, MqttLimits } from './limits.ts'
+import type { Carrier, Origin } from './origin.ts'
+import { refusalConnack, sessionsFullConnack } from './refusals.ts'
 import type { CloseReason, MqttStats } from './stats.ts'
-import { checkConnect } from './wire/connect.ts'
+import { ConnectionWill } from './wills/connection-will.ts'
+import type { Wills } from './wills/wills.ts'
+import { type ConnectVerdict, checkConnect, withoutWill } from './wire/connect.ts'
 import { FrameReader } from './wire/frame-reader.ts'
 import { Output } from './wire/output.ts'
 import { PacketType, Reason } from './wire/packets.ts'
@@ -47,17 +54,31 @@ export interface ConnectionHost {
   readonly stats: MqttStats
   readonly logger: Logger
   readonly packetBytesMax: number
+  readonly limits: MqttLimits
   readonly dirty: Output[]
+  readonly wills: Wills
   /** Sends what all outputs have collected. */
   flush(): void
   /** The same, at the end of the loop turn. */
   flushSoon(): void
-  /** Makes what a connected client needs. */
-  connected(connection: Connection, facts: SessionFacts): ConnectedParts
+  /** Who a client is, from what its CONNECT shows. */
+  login(login: Login): LoginOutcome | Promise<LoginOutcome>
+  /** What a client that logged in may do. */
+  grants(clientId: string, identity: Identity): Grants
+  /** Makes what a connected client needs; undefined: the session that it was told of has ended. */
+  connected(
+    connection: Connection,
+    facts: SessionFacts,
+    identity: Identity,
+  ): ConnectedParts | undefined
   /** A decoder, for a will before its client is connected. */
   decoder(version: number): PublishDecoder
   /** Subscribes as far as limits allow; a code for each filter [MQTT-3.9.3-1]. */
   subscribe(subscriber: Subscriber, asked: readonly Asked[], version: number): readonly number[]
+  /** When the session's subscriptions are on disk; undefined: none has to be. May reject. */
+  subscriptionsKept(subscriber: Subscriber): Promise<void> | undefined
+  /** Whether there is place for a session that outlives its connection. */
+  admitsSession(clientId: string): boolean
   /** A code for each filter [MQTT5 3.11.3]. */
   unsubscribe(subscriber: Subscriber, filters: readonly string[]): readonly number[]
   closed(connection: Connection, subscriber: Subscriber | undefined): void
@@ -66,13 +87,21 @@ export interface ConnectionHost {
 export interface ConnectedParts {
   readonly version: number
   readonly publisher: Publisher
+  readonly outbound: Outbound
+  /** The client's own subscriptions. */
   readonly subscriber: Subscriber
+  /** Begins to send: once CONNACK is on its way. */
+  begin(): void
   readonly decoder: PublishDecoder
+  readonly grants: Grants
+  /** Undefined: the client may publish as fast as it can. */
+  readonly throttle: Throttle | undefined
 }
 
 export class Connection implements Peer, PublisherConnection {
   readonly output: Output
-  private readonly socket: Socket
+  private readonly socket: Carrier
+  private readonly origin: Origin
   private readonly host: ConnectionHost
   private readonly frames: FrameReader
   private readonly protocol: ProtocolSession
@@ -81,15 +110,26 @@ export class Connection implements Peer, PublisherConnection {
   private facts: SessionFacts | undefined
   /** The will of CONNECT as a PUBLISH packet. */
   private willPacket: Buffer | undefined
+  private will: ConnectionWill | undefined
+  private who: Identity | undefined
+  /** While the client is over its rate. */
+  private throttled: NodeJS.Timeout | undefined
 
-  constructor(socket: Socket, host: ConnectionHost, open: (peer: Peer) => ProtocolSession) {
+  constructor(
+    socket: Carrier,
+    origin: Origin,
+    host: ConnectionHost,
+    open: (peer: Peer) => ProtocolSession,
+  ) {
     this.socket = socket
+    this.origin = origin
     this.host = host
     // Before CONNECT nobody has shown who they are: ten thousand strangers must not hold much.
     this.frames = new FrameReader(Math.min(host.packetBytesMax, CONNECT_BYTES_MAX))
-    this.output = new Output(socket, host.stats, host.dirty)
+    this.output = new Output(socket, host.limits.unsentBytesMax, host.stats, host.dirty)
     this.protocol = open(this)
     host.stats.sockets++
+    host.stats.socketsOpened++
     socket.on('data', (chunk: Buffer) => this.read(chunk))
     socket.on('drain', () => this.drained())
     socket.on('error', () => this.protocol.lost())
@@ -99,6 +139,16 @@ export class Connection implements Peer, PublisherConnection {
 
   get clientId(): string | undefined {
     return this.facts?.clientId
+  }
+
+  /** Undefined before its login. */
+  get identity(): Identity | undefined {
+    return this.who
+  }
+
+  /** How long the client's session outlives this connection, seconds. */
+  get sessionExpiryS(): number {
+    return this.protocol.sessionExpiryS
   }
 
   /** Ends the connection from our side; MQTT 5 clients are told the reason. */
@@ -111,8 +161,7 @@ export class Connection implements Peer, PublisherConnection {
   /** Reads, or not, for the reasons that the publisher and the output have. */
   updateReading(): void {
     if (this.state !== 'ready' || this.parts === undefined) return
-    const held = this.parts.publisher.isPaused || this.output.isStuffed
-    if (held) this.socket.pause()
+    if (this.isHeld(this.parts)) this.socket.pause()
     else if (this.socket.isPaused()) queueMicrotask(() => this.readOn())
   }
 
@@ -120,7 +169,30 @@ export class Connection implements Peer, PublisherConnection {
   private readOn(): void {
     if (this.state !== 'ready' || this.parts === undefined) return
     this.read(undefined)
-    if (!this.parts.publisher.isPaused && !this.output.isStuffed) this.socket.resume()
+    if (!this.isHeld(this.parts)) this.socket.resume()
+  }
+
+  private isHeld({ publisher }: ConnectedParts): boolean {
+    return publisher.isPaused || this.output.isStuffed || this.throttled !== undefined
+  }
+
+  /** Reads on when the client is within its rate again. */
+  private slow(waitMs: number): void {
+    if (this.throttled !== undefined) return
+    this.host.stats.limited['client-rate']++
+    this.host.stats.pausedPublishers++
+    this.throttled = setTimeout(() => {
+      this.hurry()
+      this.updateReading()
+    }, waitMs)
+    this.updateReading()
+  }
+
+  private hurry(): void {
+    if (this.throttled === undefined) return
+    clearTimeout(this.throttled)
+    this.throttled = undefined
+    this.host.stats.pausedPublishers--
   }
 
   refuse(): void {
@@ -130,7 +202,8 @@ export class Connection implements Peer, PublisherConnection {
 
   /** The client is not read because of us: its silence is no reason to end it. */
   keepAliveWhilePaused(): void {
-    if (this.parts?.publisher.isPaused === true) this.protocol.touch()
+    const isPaused = this.parts?.publisher.isPaused === true || this.throttled !== undefined
+    if (isPaused) this.protocol.touch()
   }
 
   send(bytes: Uint8Array): void {
@@ -141,20 +214,36 @@ export class Connection implements Peer, PublisherConnection {
   ready(facts: SessionFacts): void {
     if (this.state !== 'connecting') return
     this.facts = facts
-    this.parts = this.host.connected(this, facts)
+    this.parts = this.host.connected(this, facts, present(this.who, 'the identity of a client'))
+    if (this.parts === undefined) {
+      const cause = 'its session ended while it connected'
+      this.disconnect(Reason.implementationSpecific, 'taken-over', cause)
+      return
+    }
     this.state = 'ready'
     this.frames.packetBytesMax = this.host.packetBytesMax
     // CONNACK goes out before anything that answers what came behind CONNECT, held until now.
     this.host.flush()
+    this.parts.begin()
+    this.host.flush()
     queueMicrotask(() => this.readOn())
   }
 
-  will(): void {
-    const { parts, willPacket } = this
-    if (parts === undefined || willPacket === undefined) return
-    this.withWill(willPacket, parts.decoder, (bytes, end) => {
-      parts.publisher.will(parts.decoder.packet, bytes, end)
-    })
+  /** What must be on disk before CONNACK; never rejects. */
+  async accepted(clientId: string): Promise<void> {
+    try {
+      await this.will?.arm(clientId)
+    } catch (thrown) {
+      this.disconnect(Reason.implementationSpecific, 'storage', messageOf(thrown))
+    }
+  }
+
+  private endWill(): void {
+    const { parts, will } = this
+    // The rules may have changed since CONNECT.
+    const isGranted = parts !== undefined && this.mayWill(parts.version, parts.grants)
+    if (parts !== undefined && !isGranted) this.host.stats.denied.will++
+    will?.end(isGranted, this.sessionExpiryS)
   }
 
   /** Decodes a will as the PUBLISH that it is; answers what is wrong with it. */
@@ -178,8 +267,9 @@ export class Connection implements Peer, PublisherConnection {
     this.host.stats.closed[reason]++
     if (this.parts === undefined) this.host.stats.connectionsRefused++
     this.host.logger.debug({ client: this.clientId, reason, cause }, 'connection closed')
+    this.hurry()
+    this.endWill()
     this.parts?.publisher.close()
-    this.parts?.subscriber.close()
     this.host.closed(this, this.parts?.subscriber)
     this.frames.clear()
     this.output.flush()
@@ -208,7 +298,7 @@ export class Connection implements Peer, PublisherConnection {
 
   private drained(): void {
     if (this.parts === undefined || this.state !== 'ready') return
-    this.parts.subscriber.pump()
+    this.parts.outbound.pump()
     this.host.flush()
     this.updateReading()
   }
@@ -225,6 +315,7 @@ export class Connection implements Peer, PublisherConnection {
           'the packet length is malformed',
         )
       } else if (fault === 'too-large') {
+        this.host.stats.limited.packet++
         const cause = `a packet is larger than ${this.host.packetBytesMax} bytes`
         this.disconnect(Reason.packetTooLarge, 'packet-too-large', cause)
       }
@@ -255,8 +346,11 @@ export class Connection implements Peer, PublisherConnection {
     end: number,
   ): boolean => {
     const type = first >> 4
+    this.host.stats.packetsReceived++
     if (this.state === 'ready' && this.parts !== undefined) {
-      if (type === PacketType.publish) return this.onPublish(this.parts, first, bytes, bodyAt, end)
+      if (type === PacketType.publish) {
+        return this.onPublish(this.parts, first, bytes, at, bodyAt, end)
+      }
       if ((first & 15) !== flagsOf(type)) return this.protocolFault('the packet has wrong flags')
       if (type >= PacketType.puback && type <= PacketType.pubcomp) {
         return this.onAck(this.parts, type, bytes, bodyAt, end)
@@ -284,22 +378,81 @@ export class Connection implements Peer, PublisherConnection {
     end: number,
   ): boolean {
     if ((first & 15) !== 0) return this.protocolFault('CONNECT has wrong flags')
-    const verdict = checkConnect(bytes, bodyAt, end)
-    if (verdict.kind === 'refused') return this.refuseConnect(verdict.connack, verdict.sentence)
+    const verdict = checkConnect(bytes, bodyAt, end, this.host.limits)
+    if (verdict.kind === 'refused') {
+      this.countLimit(verdict.limit)
+      return this.refuseConnect(verdict.connack, verdict.sentence)
+    }
     if (verdict.will !== undefined) {
-      const fault = this.willFault(verdict.will, verdict.version)
+      const fault = this.willFault(verdict.will.packet, verdict.version)
       if (fault !== undefined) {
         const connack =
           verdict.version === 5 ? Uint8Array.of(0x20, 3, 0, fault.reason, 0) : undefined
         return this.refuseConnect(connack, `the will: ${fault.sentence}`)
       }
-      this.willPacket = verdict.will
+      this.willPacket = verdict.will.packet
     }
     this.state = 'connecting'
     this.socket.pause()
     // The library keeps parts of what it gets: it must not be a view on the read chunk.
-    this.protocol.packet(Buffer.from(bytes.subarray(at, end)))
+    const packet =
+      verdict.will === undefined
+        ? Buffer.from(bytes.subarray(at, end))
+        : withoutWill(bytes, at, bodyAt, end, verdict.will)
+    const outcome = this.host.login({ ...verdict.credentials, ...this.origin })
+    if (outcome instanceof Promise) {
+      outcome
+        .then((verified) => this.loggedIn(verified, verdict, packet))
+        .catch((thrown: unknown) => this.fail(thrown))
+    } else {
+      this.loggedIn(outcome, verdict, packet)
+    }
     return false
+  }
+
+  /** A verified CONNECT goes to the protocol side, which answers it. */
+  private loggedIn(outcome: LoginOutcome, connect: ValidConnect, packet: Buffer): void {
+    // Verifying a password takes a while, in which the client may have gone.
+    if (this.state !== 'connecting') return
+    if (outcome.kind === 'refused') {
+      this.host.stats.denied[outcome.refusal]++
+      const connack = refusalConnack(outcome.refusal, connect.version)
+      this.refuseConnect(connack, outcome.sentence)
+      return
+    }
+    this.who = outcome.identity
+    const grants = this.host.grants(connect.credentials.clientId, outcome.identity)
+    if (!this.mayWill(connect.version, grants)) {
+      this.host.stats.denied.will++
+      const connack = refusalConnack('not-authorized', connect.version)
+      this.refuseConnect(connack, 'no rule lets the client publish its will')
+      return
+    }
+    if (connect.sessionExpiryS > 0 && !this.host.admitsSession(connect.credentials.clientId)) {
+      this.countLimit('sessions')
+      this.refuseConnect(sessionsFullConnack(connect.version), 'there are too many sessions')
+      return
+    }
+    this.will = new ConnectionWill(this.host.wills, connect)
+    this.protocol.packet(packet)
+  }
+
+  private mayWill(version: number, grants: Grants): boolean {
+    if (this.willPacket === undefined) return true
+    const decoder = this.host.decoder(version)
+    let granted = false
+    this.withWill(this.willPacket, decoder, () => {
+      granted = this.mayPublish(grants, decoder)
+    })
+    return granted
+  }
+
+  private mayPublish(grants: Grants, { packet }: PublishDecoder): boolean {
+    return grants.isOpen || grants.mayPublish(present(packet.route, 'a decoded route').topic)
+  }
+
+  private countLimit(limit: LimitName | undefined): void {
+    if (limit !== undefined) this.host.stats.limited[limit]++
   }
 
   private willFault(will: Buffer, version: number): PacketFault | undefined {
@@ -317,11 +470,28 @@ export class Connection implements Peer, PublisherConnection {
 
   private onSubscribe(parts: ConnectedParts, bytes: Buffer, bodyAt: number, end: number): boolean {
     const { version } = parts
-    const packet = readSubscribe(bytes, bodyAt, end, version)
+    const packet = readSubscribe(bytes, bodyAt, end, version, this.host.limits)
     if (isFault(packet)) return this.packetFault(packet)
     const codes = this.host.subscribe(parts.subscriber, packet.asked, version)
-    this.output.bytes(filtersAck(PacketType.suback, packet.packetId, codes, version))
+    this.answerKept(parts, filtersAck(PacketType.suback, packet.packetId, codes, version))
     return true
+  }
+
+  /** Answers once the subscriptions are on disk, where they outlive the connection. */
+  private answerKept(parts: ConnectedParts, answer: Uint8Array): void {
+    const kept = this.host.subscriptionsKept(parts.subscriber)
+    if (kept === undefined) {
+      this.output.bytes(answer)
+      return
+    }
+    kept.then(
+      () => {
+        if (this.state === 'ready') this.send(answer)
+      },
+      (thrown: unknown) => {
+        this.disconnect(Reason.implementationSpecific, 'storage', messageOf(thrown))
+      },
+    )
   }
 
   private onUnsubscribe(
@@ -334,13 +504,15 @@ export class Connection implements Peer, PublisherConnection {
     const packet = readUnsubscribe(bytes, bodyAt, end, version)
     if (isFault(packet)) return this.packetFault(packet)
     const codes = this.host.unsubscribe(parts.subscriber, packet.filters)
-    this.output.bytes(filtersAck(PacketType.unsuback, packet.packetId, codes, version))
+    this.answerKept(parts, filtersAck(PacketType.unsuback, packet.packetId, codes, version))
     return true
   }
 
   private onDisconnect(bytes: Buffer, at: number, bodyAt: number, end: number): boolean {
-    const fault = disconnectFault(bytes, bodyAt, end, this.facts?.version ?? 4)
+    const { version, sessionExpiryAskedS } = present(this.facts, 'the facts of a session')
+    const fault = disconnectFault(bytes, bodyAt, end, version, sessionExpiryAskedS > 0)
     if (fault !== undefined) return this.packetFault(fault)
+    this.will?.disconnected(bodyAt === end ? Reason.success : (bytes[bodyAt] as number))
     this.protocol.packet(Buffer.from(bytes.subarray(at, end)))
     return false
   }
@@ -356,17 +528,36 @@ export class Connection implements Peer, PublisherConnection {
     parts: ConnectedParts,
     first: number,
     bytes: Buffer,
+    at: number,
     bodyAt: number,
     end: number,
   ): boolean {
     const fault = parts.decoder.decode(first, bytes, bodyAt, end)
     const { publisher } = parts
-    if (fault === undefined) publisher.publish(parts.decoder.packet, bytes, end)
+    if (fault === undefined) this.publish(parts, bytes, end)
     else if (fault.fatal) return this.packetFault(fault)
-    else publisher.reject(parts.decoder.packet, fault.reason)
+    else this.reject(parts, fault)
     if (publisher.isOverReceiveMaximum) return this.packetFault(OVER_RECEIVE_MAXIMUM)
     publisher.checkBounds()
-    return !publisher.isPaused
+    const waitMs = parts.throttle?.charge(end - at) ?? 0
+    if (waitMs > 0) this.slow(waitMs)
+    return !publisher.isPaused && this.throttled === undefined
+  }
+
+  private publish({ publisher, decoder, grants }: ConnectedParts, bytes: Buffer, end: number) {
+    if (this.mayPublish(grants, decoder)) {
+      publisher.publish(decoder.packet, bytes, end)
+      return
+    }
+    // MQTT 3.1.1 has no word for it: it is acknowledged and goes nowhere [MQTT-3.3.5-2].
+    this.host.stats.denied.publish++
+    this.host.stats.dropped['not-authorized']++
+    publisher.reject(decoder.packet, Reason.notAuthorized)
+  }
+
+  private reject({ publisher, decoder }: ConnectedParts, fault: PacketFault): void {
+    this.countLimit(fault.limit)
+    publisher.reject(decoder.packet, fault.reason)
   }
 
   private onAck(
@@ -382,14 +573,15 @@ export class Connection implements Peer, PublisherConnection {
     const packetId = bytes.readUInt16BE(bodyAt)
     if (packetId === 0) return this.protocolFault('an ack has packet identifier 0')
     const reason = isLong ? (bytes[bodyAt + 2] as number) : Reason.success
-    if (type === PacketType.puback) parts.subscriber.puback(packetId)
-    else if (type === PacketType.pubrec) parts.subscriber.pubrec(packetId, reason)
+    if (type === PacketType.puback) parts.outbound.puback(packetId, reason)
+    else if (type === PacketType.pubrec) parts.outbound.pubrec(packetId, reason)
     else if (type === PacketType.pubrel) parts.publisher.pubrel(packetId)
-    else parts.subscriber.pubcomp(packetId)
+    else parts.outbound.pubcomp(packetId)
     return true
   }
 
   private packetFault(fault: PacketFault): boolean {
+    this.countLimit(fault.limit)
     const why = fault.reason === Reason.protocolError ? 'protocol-error' : 'malformed-packet'
     this.disconnect(fault.reason, why, fault.sentence)
     return false
@@ -405,6 +597,8 @@ export class Connection implements Peer, PublisherConnection {
     return false
   }
 }
+
+type ValidConnect = Extract<ConnectVerdict, { kind: 'valid' }>
 
 const PINGRESP = Uint8Array.of(0xd0, 0)
 

@@ -1,7 +1,7 @@
 /**
  * Builds the front end: listeners, connections, the protocol side, ingest and delivery.
  */
-import type { Socket } from 'node:net'
+import type { Grants, Identity, Login, LoginOutcome } from '../access/access.ts'
 import { AssertionFailure, present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { EventLog, LogRecord, Position } from '../log/log.ts'
@@ -9,42 +9,48 @@ import { createAedesProtocol } from './aedes/aedes-protocol.ts'
 import type { Protocol, SessionFacts } from './aedes/protocol.ts'
 import { type ConnectedParts, Connection, type ConnectionHost } from './connection.ts'
 import type { CatchUpParts } from './delivery/catch-up.ts'
+import type { Outbound } from './delivery/outbound.ts'
 import { Router } from './delivery/router.ts'
-import { Subscriber } from './delivery/subscriber.ts'
-import type { Subscription, SubscriptionTree } from './delivery/subscriptions.ts'
+import type { Subscriber } from './delivery/subscriber.ts'
+import type { SubscriptionTree } from './delivery/subscriptions.ts'
 import { Backlog } from './ingest/backlog.ts'
 import { Publisher, type PublisherParts, RECEIVE_MAXIMUM } from './ingest/publisher.ts'
 import { SlowDown } from './ingest/slow-down.ts'
-import { Listener } from './listener.ts'
+import { Throttle } from './ingest/throttle.ts'
+import type { MqttLimits } from './limits.ts'
+import { Listener, type ListenerParts } from './listener.ts'
 import type { ListenerAddress, MqttFrontEnd, MqttParts } from './mqtt.ts'
+import type { Carrier, Origin } from './origin.ts'
+import { RetainedAtSubscribe } from './retained/at-subscribe.ts'
+import { Retained } from './retained/retained.ts'
+import { Clients } from './sessions/clients.ts'
+import { Sessions } from './sessions/sessions.ts'
 import { emptyStats } from './stats.ts'
+import { Sys } from './sys/sys.ts'
+import type { SysFacts } from './sys/values.ts'
+import { Wills } from './wills/wills.ts'
+import { MessageExpiry } from './wire/message-expiry.ts'
 import { flushAll, type Output } from './wire/output.ts'
 import { REMAINING_LENGTH_MAX, Reason } from './wire/packets.ts'
 import { PublishDecoder } from './wire/publish.ts'
-import type { Asked } from './wire/subscribe.ts'
+import type { Asked, AskedSubscription } from './wire/subscribe.ts'
 
 /** A client that connects and says nothing is dropped after this. */
 const CONNECT_TIMEOUT_MS = 30_000
 /** Shorter than half the shortest keep-alive that is sensible; paused publishers are few. */
 const PAUSED_KEEP_ALIVE_MS = 500
 const CLOSING_TURNS_MAX = 1000
-/** A device subscribes to a handful; each costs memory and lengthens the walk of a new topic. */
-const SUBSCRIPTIONS_MAX = 1000
 
 /** Nothing listens until `listen`. */
 export function createMqttFrontEnd(parts: MqttParts): MqttFrontEnd {
-  const protocol = createAedesProtocol({
-    packetBytesMax: parts.settings.maxPacketBytes,
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    receiveMaximum: RECEIVE_MAXIMUM,
-  })
-  return new FrontEnd(parts, protocol)
+  return new FrontEnd(parts)
 }
 
 class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpParts {
   readonly stats = emptyStats()
   readonly logger
   readonly packetBytesMax: number
+  readonly limits: MqttLimits
   readonly dirty: Output[] = []
   private readonly parts: MqttParts
   private readonly protocol: Protocol
@@ -58,28 +64,86 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
   readonly tree: SubscriptionTree<Subscriber>
   private readonly subscribers = new Map<Subscriber, SubscriberEntry>()
   private readonly router: Router
+  readonly retained: Retained
+  readonly wills: Wills
+  private readonly sys: Sys
+  private readonly atSubscribe: RetainedAtSubscribe
+  readonly sessions: Sessions
+  private readonly clients: Clients
   private readonly pausedTimer: NodeJS.Timeout
   private flushScheduled = false
 
-  constructor(parts: MqttParts, protocol: Protocol) {
+  constructor(parts: MqttParts) {
     this.parts = parts
     this.logger = parts.logger
     this.log = parts.log
     this.clock = parts.clock
-    this.protocol = protocol
     this.packetBytesMax = Math.min(parts.settings.maxPacketBytes, REMAINING_LENGTH_MAX)
+    this.limits = parts.settings.limits
+    const { log, clock, logger } = parts
+    // Before the router: what a live message replaces is no longer retained when it is delivered.
+    const countMax = parts.settings.maxRetained
+    this.retained = new Retained({ log, clock, logger, countMax, stats: this.stats })
     this.router = new Router(parts.log, () => this.flush())
+    this.wills = new Wills({
+      log,
+      clock,
+      logger,
+      decoder: (version) => this.decoder(version),
+      keptEnd: (stream) => this.router.keptEnd(stream),
+      admitsRetained: (topic) => this.admitsRetained(topic),
+    })
+    const { settings } = parts
+    this.sessions = new Sessions({
+      log,
+      clock,
+      logger,
+      trustedNow: parts.trustedNow ?? (() => clock.now()),
+      sessionsMax: settings.maxConnections,
+      maxLagMs: settings.maxSessionQueueMs,
+      keptEnd: (stream) => this.router.keptEnd(stream),
+      ends: () => this.router.ends,
+      ended: (clientId) => this.sessionEnded(clientId),
+    })
+    this.sys = new Sys({
+      clock,
+      facts: () => this.sysFacts(),
+      deliver: (record) => {
+        this.deliverUnlogged(record)
+        this.flushSoon()
+      },
+    })
+    this.atSubscribe = new RetainedAtSubscribe(this.retained, this.sys, this)
+    this.clients = new Clients({
+      sessions: this.sessions,
+      router: this.router,
+      expiry: new MessageExpiry(clock, log.boot),
+      catchUp: this,
+      inflightMax: settings.maxInflight,
+    })
+    this.protocol = createAedesProtocol({
+      packetBytesMax: settings.maxPacketBytes,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      receiveMaximum: RECEIVE_MAXIMUM,
+      sessions: this.sessions,
+      sessionExpiryMaxS: Math.floor(settings.sessionExpiryMs / 1000),
+    })
     this.tree = this.router.tree
     this.slowDown = new SlowDown(parts.log)
-    this.backlog = new Backlog(parts.settings.maxPublishBacklogBytes)
+    this.backlog = new Backlog(parts.settings.maxPublishBacklogBytes, parts.log.streams.length)
     this.listeners = parts.settings.listeners.map(
-      (address) => new Listener(address, (socket) => this.accept(socket), parts.logger),
+      (listener) => new Listener(listener, this.listenerParts()),
     )
     this.pausedTimer = setInterval(() => this.keepPausedAlive(), PAUSED_KEEP_ALIVE_MS)
   }
 
   async listen(): Promise<readonly ListenerAddress[]> {
     const bound: ListenerAddress[] = []
+    await this.router.start(this.log)
+    await this.sessions.start()
+    await this.retained.start()
+    await this.wills.start()
+    this.sys.start()
     await this.protocol.start()
     try {
       for (const listener of this.listeners) bound.push(await listener.listen())
@@ -109,6 +173,11 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     }
     await this.protocol.close()
     await Promise.all(stopped)
+    this.sys.close()
+    await this.sessions.close()
+    // Wills that are due now may be retained.
+    await this.wills.close()
+    await this.retained.close()
   }
 
   flush(): void {
@@ -124,70 +193,144 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     })
   }
 
-  connected(connection: Connection, facts: SessionFacts): ConnectedParts {
-    const { log, settings } = this.parts
+  login(login: Login): LoginOutcome | Promise<LoginOutcome> {
+    return this.parts.access.login(login)
+  }
+
+  grants(clientId: string, identity: Identity): Grants {
+    return this.parts.access.grants(clientId, identity)
+  }
+
+  accessChanged(): void {
+    this.tree.forget()
+    for (const connection of this.connections) {
+      const { identity } = connection
+      if (identity === undefined || this.parts.access.isStillValid(identity)) continue
+      const cause = 'the user or its password was removed or changed'
+      connection.disconnect(Reason.notAuthorized, 'not-authorized', cause)
+    }
+  }
+
+  maintainSessions(): Promise<void> {
+    this.sessions.look()
+    return this.sessions.passOverOld()
+  }
+
+  reloadCertificates(): void {
+    for (const listener of this.listeners) listener.reload()
+  }
+
+  connected(
+    connection: Connection,
+    facts: SessionFacts,
+    identity: Identity,
+  ): ConnectedParts | undefined {
+    const grants = this.grants(facts.clientId, identity)
+    const client = this.clients.open(facts, connection.output, grants)
+    this.takeOver(connection, facts.clientId)
+    if (client === undefined) return undefined
     this.stats.connections++
     this.stats.connectionsAccepted++
-    const client = log.client(facts.clientId)
-    const limits = {
-      inflightMax: Math.min(settings.maxInflight, facts.receiveMaximum),
-      packetBytesMax: facts.packetBytesMax ?? Number.MAX_SAFE_INTEGER,
-    }
-    const subscriber = new Subscriber(
-      facts.clientId,
-      facts.version,
-      limits,
-      connection.output,
-      this.stats,
-      this,
-    )
-    this.subscribers.set(subscriber, { connection, filters: undefined })
-    this.takeOver(connection, facts.clientId)
+    this.subscribers.set(client.subscriber, { connection, grants })
+    const name = this.log.client(facts.clientId)
+    const received = client.session?.received
     return {
       version: facts.version,
-      publisher: new Publisher(client, facts.version, connection, this),
-      subscriber,
+      publisher: new Publisher(name, facts.version, connection, this, received),
+      outbound: client.outbound,
+      subscriber: client.subscriber,
+      begin: () => {
+        this.clients.begin(client)
+        this.stats.subscriptions = this.tree.size
+      },
       decoder: this.decoder(facts.version),
+      grants,
+      throttle: this.throttle(),
     }
   }
 
   decoder(version: number): PublishDecoder {
-    return new PublishDecoder(this.log, version)
+    return new PublishDecoder(this.log, version, this.limits)
+  }
+
+  private throttle(): Throttle | undefined {
+    const { clientRate } = this.parts.settings
+    const isLimited = Object.keys(clientRate).length > 0
+    return isLimited ? new Throttle(clientRate, this.clock) : undefined
   }
 
   deliverUnlogged(record: LogRecord): void {
     this.router.unlogged(record)
   }
 
+  /** False, and counted: as many messages are retained as may be. */
+  admitsRetained(topic: string): boolean {
+    if (this.retained.admits(topic)) return true
+    this.stats.notRetained++
+    return false
+  }
+
+  private sysFacts(): SysFacts {
+    return {
+      stats: this.stats,
+      version: this.parts.version,
+      disconnected: this.sessions.counts.away,
+      expired: this.sessions.counts.expired,
+      retained: this.retained.count,
+      sharedSubscriptions: 0,
+      heapBytes: process.memoryUsage().heapUsed,
+    }
+  }
+
+  private sessionEnded(clientId: string): void {
+    this.logger.debug({ client: clientId }, 'a session has ended')
+  }
+
   keptEnd(stream: string): Position {
     return this.router.keptEnd(stream)
   }
 
-  /** The log cannot be read for a lagging subscriber. */
-  abandon(subscriber: Subscriber): void {
+  /** The log cannot be read for a client. */
+  abandon(outbound: Outbound): void {
+    if (outbound.isClosed) return
     const cause = 'the log cannot be read'
-    const connection = this.subscribers.get(subscriber)?.connection
+    const connection = this.byClientId.get(outbound.clientId)
     connection?.disconnect(Reason.implementationSpecific, 'storage', cause)
   }
 
   subscribe(subscriber: Subscriber, asked: readonly Asked[], version: number): readonly number[] {
     const entry = present(this.subscribers.get(subscriber), 'the entry of a subscriber')
-    entry.filters ??= new Set()
     const codes: number[] = []
     for (const one of asked) {
-      if (one.kind === 'refused') codes.push(one.reason)
-      else codes.push(this.grant(subscriber, entry.filters, one.subscription, version))
+      if (one.kind === 'refused') {
+        if (one.limit !== undefined) this.stats.limited[one.limit]++
+        codes.push(one.reason)
+      } else if (!entry.grants.maySubscribe(one.subscription.filter)) {
+        this.stats.denied.subscribe++
+        codes.push(version < 5 ? 0x80 : Reason.notAuthorized)
+      } else codes.push(this.grant(subscriber, one, version))
     }
     this.stats.subscriptions = this.tree.size
     return codes
   }
 
+  subscriptionsKept(subscriber: Subscriber): Promise<void> | undefined {
+    return this.clients.kept(subscriber)
+  }
+
+  admitsSession(clientId: string): boolean {
+    return this.sessions.admits(clientId)
+  }
+
+  wants(topic: string): boolean {
+    return this.sessions.wants(topic)
+  }
+
   unsubscribe(subscriber: Subscriber, filters: Iterable<string>): readonly number[] {
-    const known = this.subscribers.get(subscriber)?.filters
     const codes: number[] = []
     for (const filter of filters) {
-      known?.delete(filter)
-      const removed = this.tree.remove(subscriber, filter)
+      this.atSubscribe.unsubscribed(subscriber, filter)
+      const removed = this.clients.unsubscribe(subscriber, filter)
       codes.push(removed ? Reason.success : Reason.noSubscriptionExisted)
     }
     this.stats.subscriptions = this.tree.size
@@ -198,7 +341,8 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     this.connections.delete(connection)
     if (subscriber === undefined) return
     this.stats.connections--
-    this.unsubscribe(subscriber, [...(this.subscribers.get(subscriber)?.filters ?? [])])
+    this.clients.close(subscriber, connection.sessionExpiryS)
+    this.stats.subscriptions = this.tree.size
     this.subscribers.delete(subscriber)
     const { clientId } = subscriber
     if (this.byClientId.get(clientId) === connection) this.byClientId.delete(clientId)
@@ -206,15 +350,18 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
 
   private grant(
     subscriber: Subscriber,
-    filters: Set<string>,
-    subscription: Subscription,
+    { subscription, retainHandling }: AskedSubscription,
     version: number,
   ): number {
-    if (filters.size >= SUBSCRIPTIONS_MAX && !filters.has(subscription.filter)) {
+    const { filters } = subscriber
+    const isNew = !filters.has(subscription.filter)
+    const isFull = filters.size >= this.limits.subscriptionsMax
+    if (isFull && !filters.has(subscription.filter)) {
+      this.stats.limited.subscriptions++
       return version < 5 ? 0x80 : Reason.quotaExceeded
     }
-    filters.add(subscription.filter)
-    this.tree.add(subscriber, subscription)
+    this.clients.subscribe(subscriber, subscription)
+    this.atSubscribe.subscribed(subscriber, subscription, retainHandling, isNew)
     return subscription.qos
   }
 
@@ -226,13 +373,29 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     older?.disconnect(Reason.sessionTakenOver, 'taken-over', cause)
   }
 
-  private accept(socket: Socket): void {
+  private listenerParts(): ListenerParts {
+    const { clock, logger, settings } = this.parts
+    return {
+      accept: (socket, origin) => this.accept(socket, origin),
+      refused: (limit) => {
+        this.stats.connectionsRefused++
+        this.stats.limited[limit]++
+      },
+      clock,
+      logger,
+      connectionsPerSecond: settings.connectionsPerSecond,
+      packetBytesMax: this.packetBytesMax,
+    }
+  }
+
+  private accept(socket: Carrier, origin: Origin): void {
     if (this.connections.size >= this.parts.settings.maxConnections) {
       this.stats.connectionsRefused++
+      this.stats.limited.connections++
       socket.destroy()
       return
     }
-    this.connections.add(new Connection(socket, this, (peer) => this.protocol.open(peer)))
+    this.connections.add(new Connection(socket, origin, this, (peer) => this.protocol.open(peer)))
   }
 
   private keepPausedAlive(): void {
@@ -243,6 +406,5 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
 
 interface SubscriberEntry {
   readonly connection: Connection
-  /** What it subscribes to, so that its subscriptions go with it; undefined before the first. */
-  filters: Set<string> | undefined
+  readonly grants: Grants
 }

@@ -17,6 +17,14 @@ describe('without a file', () => {
         maxSessionQueueMs: 86_400_000,
         sessionExpiryMs: 604_800_000,
         maxPublishBacklogBytes: 33_554_432,
+        maxRetained: 250_000,
+        maxSubscriptions: 1000,
+        maxTopicBytes: 4096,
+        maxTopicLevels: 100,
+        maxClientIdBytes: 256,
+        maxUnsentBytes: 262_144,
+        connectionsPerSecond: 1000,
+        clientLimit: {},
         listeners: [{ host: '127.0.0.1', port: 1883, websocket: false }],
       },
       streams: [
@@ -234,19 +242,11 @@ describe('unsupported settings (C3)', () => {
   })
 
   test('what asks for nothing that is missing is not reported', () => {
-    expect(paths({ access: { anonymous: true } })).toEqual([])
-    expect(paths({ mqtt: { listener: [{ websocket: false }] } })).toEqual([])
     expect(paths({ queue: [], bridge: [] })).toEqual([])
   })
 
-  test('rules refuse the start also where everyone may connect', () => {
-    const rule = { user: '*', allow: ['publish'], topics: ['#'] }
-    const { unsupported } = valid({ access: { anonymous: true, rule: [rule] } })
-    expect(unsupported).toMatchObject([{ path: 'access', refusesStart: true }])
-  })
-
   test('each says "not supported yet" and what becomes of it', () => {
-    const [entry] = valid({ mqtt: { session_expiry: '1d' } }).unsupported
+    const [entry] = valid({ queue: [{ name: 'jobs', topics: [] }] }).unsupported
     expect(entry?.message).toMatch(/^not supported yet: it is ignored, /)
   })
 })

@@ -72,10 +72,10 @@ const relations: readonly (readonly [string, string, string, string])[] = [
     'queue[0].name: "a" is already the name of stream[0].name',
   ],
   [
-    'a queue is not named as the stand-in stream is',
+    'a queue is not named as the built-in stream is',
     queue('a'),
     queue('default'),
-    'queue[0].name: "default" is already the name of the stream that stands in',
+    'queue[0].name: "default" is already the name of the built-in stream',
   ],
   [
     'bridges have different names, which streams may have too',
@@ -99,13 +99,13 @@ const relations: readonly (readonly [string, string, string, string])[] = [
     'a forward takes from a stream or a queue',
     stream('s') + queue('q') + bridge('forward = [{ stream = "s" }, { stream = "q" }]'),
     stream('s') + queue('q') + bridge('forward = [{ stream = "s" }, { stream = "telemetry" }]'),
-    'bridge[0].forward[1].stream: there is no stream or queue "telemetry", expected one of s, q',
+    'bridge[0].forward[1].stream: there is no stream or queue "telemetry", expected one of s, default, q',
   ],
   [
-    'a forward may take from the stand-in stream',
-    bridge('forward = [{ stream = "default" }]'),
+    'a forward may take from the built-in stream',
     stream('s') + bridge('forward = [{ stream = "default" }]'),
-    'bridge[0].forward[0].stream: there is no stream or queue "default"',
+    stream('s') + bridge('forward = [{ stream = "defualt" }]'),
+    'bridge[0].forward[0].stream: there is no stream or queue "defualt", did you mean "default"?',
   ],
   [
     "a bridge's certificate has its key",
@@ -162,6 +162,8 @@ test('topics of a bridge take their placeholders and no wildcard', () => {
   const forward = (to: string) => bridge(`forward = [{ stream = "default", to = "${to}" }]`)
   expect(faultsOf(forward('sites/{gateway}/{topic}'))).toEqual([])
   expect(faultOf(forward('sites/{gatway}'))).toContain('has the unknown placeholder {gatway}')
+  expect(faultsOf(forward('{1}/{12}/{#}/{client}/{stream}'))).toEqual([])
+  expect(faultOf(forward('sites/{0}'))).toContain('has the unknown placeholder {0}')
   expect(faultOf(forward('sites/#'))).toContain('contains the wildcard')
   const receive = (to: string) => bridge(`receive = [{ from = "a/#", to = "${to}" }]`)
   expect(faultsOf(receive('commands/{#}'))).toEqual([])

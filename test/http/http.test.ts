@@ -1,11 +1,14 @@
 import { connect, createServer } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { Token } from '../../src/access/access.ts'
 import { createHttp, type HttpServer, type Metrics } from '../../src/http/http.ts'
 import { collectingLogger } from '../support/logger.ts'
 
 const address = { host: '127.0.0.1', port: 0 }
 
-async function given(parts: { reasons?: string[]; scrape?: () => Promise<string> } = {}) {
+async function given(
+  parts: { reasons?: string[]; scrape?: () => Promise<string>; token?: Token } = {},
+) {
   const metrics: Metrics = {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
     scrape: parts.scrape ?? (async () => 'one 1\n'),
@@ -14,7 +17,7 @@ async function given(parts: { reasons?: string[]; scrape?: () => Promise<string>
   const reasons = parts.reasons ?? []
   const logger = collectingLogger()
   const health = { notReadyReasons: () => reasons }
-  const server = createHttp({ address, health, metrics, logger })
+  const server = createHttp({ address, token: parts.token, health, metrics, logger })
   onTestFinished(() => server.close())
   const { port } = await server.listen()
   const get = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${port}${path}`, init)
@@ -99,9 +102,45 @@ describe('the HTTP side', () => {
   })
 })
 
+describe('a token', () => {
+  const secret = 'a-token-of-enough-length'
+  const bearer = (text: string) => ({ headers: { authorization: text } })
+
+  it('is asked for by everything but health', async () => {
+    const { get } = await given({ token: new Token(secret) })
+    for (const path of ['/healthz', '/readyz', '/healthz?x=1']) {
+      expect((await get(path)).status, path).toBe(200)
+    }
+    for (const path of ['/metrics', '/', '/metrics/../healthz/x', '/healthz/', '//healthz']) {
+      expect((await get(path)).status, path).toBe(401)
+    }
+    expect((await get('/metrics', bearer(`Bearer ${secret}`))).status).toBe(200)
+    expect((await get('/metrics', bearer(`bearer ${secret}`))).status).toBe(200)
+  })
+
+  it.each(['', 'Bearer', 'Bearer ', `Basic ${secret}`, `Bearer ${secret}x`, secret, 'Bearer a b'])(
+    'is not %j',
+    async (header) => {
+      const { get } = await given({ token: new Token(secret) })
+      const response = await get('/metrics', bearer(header))
+      expect(response.status).toBe(401)
+      expect(response.headers.get('www-authenticate')).toBe('Bearer')
+      expect(await response.text()).not.toContain(secret)
+    },
+  )
+
+  it('changes while the server runs', async () => {
+    const { get, server } = await given({ token: new Token(secret) })
+    server.setToken(new Token(`${secret}-2`))
+    expect((await get('/metrics', bearer(`Bearer ${secret}`))).status).toBe(401)
+    expect((await get('/metrics', bearer(`Bearer ${secret}-2`))).status).toBe(200)
+  })
+})
+
 function listenOn(host: string, port: number): Promise<unknown> {
   const server: HttpServer = createHttp({
     address: { host, port },
+    token: undefined,
     health: { notReadyReasons: () => [] },
     metrics: { contentType: '', scrape: async () => '', close: () => undefined },
     logger: collectingLogger(),

@@ -283,17 +283,4 @@ describe('delivery over MQTT 5', () => {
     expect(client.of('disconnect')).toHaveLength(1)
     expect(mqtt.stats.closed.shutdown).toBe(1)
   })
-
-  it('says in CONNACK that no session outlives its connection', async () => {
-    const { connect } = await frontEnd()
-    const client = await connect({
-      version: 5,
-      clean: false,
-      properties: { sessionExpiryInterval: 3600 },
-    })
-    expect(client.of('connack')[0]).toMatchObject({
-      sessionPresent: false,
-      properties: { sessionExpiryInterval: 0 },
-    })
-  })
 })

@@ -21,6 +21,10 @@ export type ForwardOrder = (typeof forwardOrders)[number]
 export const compressions = ['none', 'deflate'] as const
 export type Compression = (typeof compressions)[number]
 
+/** What a record is put into where its origin cannot stand in properties. */
+export const envelopes = ['none', 'cbor', 'json'] as const
+export type EnvelopeConfig = (typeof envelopes)[number]
+
 /** Where a new forward begins. */
 export type ForwardStart =
   | { readonly kind: 'earliest' }
@@ -46,7 +50,10 @@ export interface ForwardConfig {
   readonly stream: string
   /** Narrower than the stream; undefined: all of it. */
   readonly topics?: readonly string[]
-  /** `{gateway}` and `{topic}` stand for their values. */
+  /**
+   * `{gateway}`, `{topic}`, `{stream}` and `{client}` stand for their values, `{#}` and `{1}` ...
+   * for what the wildcards of the filter matched.
+   */
   readonly to: string
   readonly qos: 0 | 1 | 2
   /** Records under way, unacknowledged. */
@@ -56,13 +63,15 @@ export interface ForwardConfig {
   readonly order: ForwardOrder
   readonly start: ForwardStart
   readonly batch?: BatchConfig
+  /** Of single records; a batch is one already. */
+  readonly envelope: EnvelopeConfig
   readonly maxLag: MaxLagConfig
 }
 
 export interface ReceiveConfig {
   /** A filter on the upstream; `{gateway}` stands for its value. */
   readonly from: string
-  /** `{gateway}`, `{topic}` and `{#}`, what the wildcard matched, stand for their values. */
+  /** `{gateway}` and `{topic}` stand for their values, `{#}` and `{1}` ... for what matched. */
   readonly to: string
   /** An older command is not delivered; undefined: every one is. */
   readonly expiresMs?: number
@@ -74,6 +83,9 @@ const WINDOW_MAX = 65_535
 const BATCH_RECORDS_MAX = 100_000
 const BATCH_BYTES_MAX = 256 * 1024 ** 2
 const PRIORITY_MAX = 9
+
+const receivePlaceholders = ['{gateway}', '{topic}', '{#}', '{1}'] as const
+const forwardPlaceholders = [...receivePlaceholders, '{stream}', '{client}'] as const
 
 function parseStart(text: string): ForwardStart | undefined {
   if (text === 'earliest' || text === 'latest') return { kind: text }
@@ -108,7 +120,7 @@ export const forwardSchema = z
   .strictObject({
     stream: name(),
     topics: z.array(topicFilter()).optional(),
-    to: topicTemplate(['{gateway}', '{topic}']).default(defaults.forward.to),
+    to: topicTemplate(forwardPlaceholders).default(defaults.forward.to),
     qos: oneOf([0, 1, 2]).default(defaults.forward.qos),
     window: whole(1, WINDOW_MAX).default(defaults.forward.window),
     priority: whole(0, PRIORITY_MAX).default(defaults.forward.priority),
@@ -117,6 +129,7 @@ export const forwardSchema = z
       defaults.forward.start,
     ),
     batch: batchSchema.optional(),
+    envelope: oneOf(envelopes).default(defaults.forward.envelope),
     max_lag: maxLagSchema.prefault({}),
   })
   .transform(({ max_lag, ...table }): ForwardConfig => compact({ ...table, maxLag: max_lag }))
@@ -124,7 +137,7 @@ export const forwardSchema = z
 export const receiveSchema = z
   .strictObject({
     from: filterTemplate(),
-    to: topicTemplate(['{gateway}', '{topic}', '{#}']).default(defaults.receive.to),
+    to: topicTemplate(receivePlaceholders).default(defaults.receive.to),
     expires: duration(1).optional(),
   })
   .transform(({ from, to, expires }): ReceiveConfig => compact({ from, to, expiresMs: expires }))

@@ -4,7 +4,8 @@
  *
  * A1. An exception while Aedes handles one client's packet closes that client only: synchronous
  *     ones are caught around the call, later ones are traced to their session by the async context.
- * A2. Aedes routes and stores nothing: its publish, its emitter and its persistence are empty.
+ * A2. Aedes routes and stores nothing: its publish, its emitter and its persistence are empty, and
+ *     no CONNECT that it gets has a will.
  * A3. Names from clients index only Maps and objects without a prototype.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -27,13 +28,13 @@ interface AedesClient {
   _keepaliveTimer: { refresh(): void } | null
   receiveMaximum?: number
   maximumPacketSize?: number
+  sessionExpiryInterval?: number
+  _connectSessionExpiryInterval?: number
   conn: PacketStream
   subscriptions: object
   duplicates: object
   disconnect(options: { reasonCode: number }, done: () => void): void
 }
-
-type Done = (error?: Error | null) => void
 
 // By default the library makes a two-byte buffer for each of 65,536 numbers at its first packet:
 // some 12 MiB for the handful of packets that it writes here.
@@ -41,9 +42,20 @@ mqttPacket.writeToStream.cacheNumbers = false
 
 /** The library's own broker, with routing and storage taken out (A2). */
 class Broker extends Aedes {
-  /** No session outlives its connection, and MQTT 5 clients are told so in CONNACK. */
-  clampSessionExpiry(): number {
-    return 0
+  /** In CONNACK MQTT 5 clients are told what became of what they asked for. */
+  readonly expiryMaxS: number
+
+  constructor(options: object, expiryMaxS: number) {
+    super(options)
+    this.expiryMaxS = expiryMaxS
+  }
+
+  clampSessionExpiry(intervalS: number): number {
+    return Math.min(intervalS, this.expiryMaxS)
+  }
+
+  scheduleSessionExpiry(): void {
+    // Sessions are ours, and end when we say so.
   }
 
   override publish(...args: unknown[]): void {
@@ -81,24 +93,26 @@ class AedesProtocol implements Protocol {
   private readonly context = new AsyncLocalStorage<Session>()
 
   constructor(options: ProtocolOptions) {
-    this.broker = new Broker({
+    const brokerOptions = {
       connectTimeout: options.connectTimeoutMs,
       maximumPacketSize: options.packetBytesMax,
       receiveMaximum: options.receiveMaximum,
-      persistence: new EmptyPersistence(),
+      persistence: new EmptyPersistence(
+        (client: AedesClient) => sessionOf(client).peer.accepted(client.id ?? ''),
+        options.sessions,
+      ),
       mq: silentEmitter,
-      // The one publication that Aedes decides on: a will that is due.
-      authorizePublish: (client: AedesClient | null, _will: unknown, done: Done) => {
-        if (client !== null) sessionOf(client).peer.will()
-        done(null)
-      },
-    } as object)
+    }
+    this.broker = new Broker(brokerOptions, options.sessionExpiryMaxS)
     // A3: as published, a client that calls itself "constructor" ends the process.
     Object.assign(this.broker, { clients: Object.create(null), brokers: Object.create(null) })
   }
 
   async start(): Promise<void> {
     const events: EventEmitter = this.broker
+    events.on('connackSent', (connack: { sessionPresent?: boolean }, client: AedesClient) => {
+      sessionOf(client).isPresent = connack.sessionPresent === true
+    })
     events.on('clientReady', (client: AedesClient) => {
       // The connection may have ended between CONNECT and here; Aedes would keep such a client.
       if (client.closed) this.forget(client)
@@ -147,6 +161,8 @@ class Session implements ProtocolSession {
   readonly peer: Peer
   client: AedesClient | undefined
   private readonly context: AsyncLocalStorage<Session>
+  /** What CONNACK said of the session. */
+  isPresent = false
   private wasReady = false
   private why: { reason: CloseReason; cause: string } | undefined
 
@@ -168,6 +184,10 @@ class Session implements ProtocolSession {
 
   packet(bytes: Buffer): void {
     this.context.run(this, () => this.stream.deliver(bytes))
+  }
+
+  get sessionExpiryS(): number {
+    return this.client?.sessionExpiryInterval ?? 0
   }
 
   touch(): void {
@@ -194,6 +214,9 @@ class Session implements ProtocolSession {
       version: client.version ?? 4,
       receiveMaximum: client.receiveMaximum ?? 65_535,
       packetBytesMax: client.maximumPacketSize,
+      sessionExpiryS: this.sessionExpiryS,
+      sessionExpiryAskedS: client._connectSessionExpiryInterval ?? 0,
+      sessionPresent: this.isPresent,
     })
   }
 

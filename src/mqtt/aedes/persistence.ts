@@ -4,18 +4,36 @@
  * once, and nothing rejects, because some of Aedes' callers leave a rejection unhandled.
  */
 import { Readable } from 'node:stream'
+import type { SessionDirectory } from './protocol.ts'
 
-export class EmptyPersistence {
+/** Stands for a stored subscription: with one, the library says in CONNACK "session present". */
+const PRESENT = { topic: '$session', qos: 0 } as const
+
+export class EmptyPersistence<Client extends { readonly id: string | null }> {
+  private readonly accepted: (client: Client) => Promise<void>
+  private readonly sessions: SessionDirectory
+
+  constructor(accepted: (client: Client) => Promise<void>, sessions: SessionDirectory) {
+    this.accepted = accepted
+    this.sessions = sessions
+  }
+
   async setup(): Promise<void> {
     return undefined
   }
 
-  async subscriptionsByClient(): Promise<readonly never[]> {
-    return []
+  /** Called for each CONNECT without a clean start. */
+  async subscriptionsByClient(client: Client): Promise<readonly object[]> {
+    return this.sessions.claim(client.id ?? '') ? [{ ...PRESENT }] : []
   }
 
-  async cleanSubscriptions(): Promise<void> {
+  async addSubscriptions(): Promise<void> {
     return undefined
+  }
+
+  /** Called for each CONNECT with a clean start. */
+  async cleanSubscriptions(client: Client): Promise<void> {
+    this.sessions.discard(client.id ?? '')
   }
 
   outgoingStream(): Readable {
@@ -30,8 +48,9 @@ export class EmptyPersistence {
     return undefined
   }
 
-  async delWill(): Promise<void> {
-    return undefined
+  /** Called for each CONNECT that is accepted, before its CONNACK, which waits for the answer. */
+  delWill(client: Client): Promise<void> {
+    return this.accepted(client)
   }
 
   streamWill(): Readable {

@@ -17,6 +17,20 @@ export interface SessionFacts {
   readonly receiveMaximum: number
   /** Undefined: no limit. */
   readonly packetBytesMax: number | undefined
+  /** How long the session outlives its connection, seconds; 0: not at all. */
+  readonly sessionExpiryS: number
+  /** What CONNECT asked for; the same, or more. */
+  readonly sessionExpiryAskedS: number
+  /** CONNACK said so. */
+  readonly sessionPresent: boolean
+}
+
+/** Whether sessions are there, which CONNACK must say. */
+export interface SessionDirectory {
+  /** For CONNECT without a clean start: whether the client's session is there. */
+  claim(clientId: string): boolean
+  /** For CONNECT with a clean start: ends the client's session. */
+  discard(clientId: string): void
 }
 
 /** A connection, as the protocol side sees it. */
@@ -25,8 +39,11 @@ export interface Peer {
   send(bytes: Uint8Array): void
   /** CONNACK with success was sent. */
   ready(facts: SessionFacts): void
-  /** The will of CONNECT is due. */
-  will(): void
+  /**
+   * CONNECT is accepted, under this client id: CONNACK is sent when the promise resolves, unless
+   * the peer has ended the session. It must not reject.
+   */
+  accepted(clientId: string): Promise<void>
   /** The protocol is done with this connection: flush and close it. */
   ended(reason: CloseReason, cause: string): void
   /** The handling of one of its packets failed: it ends, and nobody else does. */
@@ -35,6 +52,8 @@ export interface Peer {
 
 /** One connection, as the front end sees the protocol. */
 export interface ProtocolSession {
+  /** How long the session outlives its connection, seconds; DISCONNECT may have changed it. */
+  readonly sessionExpiryS: number
   /** A whole, checked CONNECT or DISCONNECT, in memory that stays as it is. */
   packet(bytes: Buffer): void
   /** The client gave a sign of life [MQTT-3.1.2-24]. */
@@ -58,4 +77,7 @@ export interface ProtocolOptions {
   readonly connectTimeoutMs: number
   /** QoS 2 messages that a client may have in flight; said in CONNACK [MQTT5 3.2.2.3.3]. */
   readonly receiveMaximum: number
+  readonly sessions: SessionDirectory
+  /** No session outlives its connection for longer [MQTT5 3.2.2.3.2]. */
+  readonly sessionExpiryMaxS: number
 }

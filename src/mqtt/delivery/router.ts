@@ -9,19 +9,33 @@ import type { Subscriber } from './subscriber.ts'
 import { SubscriptionTree } from './subscriptions.ts'
 
 export class Router {
-  readonly tree = new SubscriptionTree<Subscriber>()
-  private readonly ends = new Map<string, Position>()
+  readonly tree: SubscriptionTree<Subscriber>
+  private readonly byStream = new Map<string, Position>()
   private readonly flush: () => void
 
   /** `flush` sends what the connections have collected; called once per batch. */
   constructor(log: EventLog, flush: () => void) {
     this.flush = flush
+    this.tree = new SubscriptionTree((subscriber, topic) => subscriber.grants.mayReceive(topic))
     log.follow((records) => this.kept(records))
+  }
+
+  /** Learns where the streams end, before anything is routed. */
+  async start(log: EventLog): Promise<void> {
+    for (const { name } of log.streams) {
+      const end = await log.locate(name, { kind: 'latest' })
+      if (end > this.keptEnd(name)) this.byStream.set(name, end)
+    }
+  }
+
+  /** Behind the last routed record of each stream. */
+  get ends(): ReadonlyMap<string, Position> {
+    return this.byStream
   }
 
   /** Behind the last record of the stream that was routed; 0 before the first. */
   keptEnd(stream: string): Position {
-    return this.ends.get(stream) ?? asPosition(0)
+    return this.byStream.get(stream) ?? asPosition(0)
   }
 
   /** A message that no stream takes: to whoever is there now. */
@@ -32,7 +46,7 @@ export class Router {
   private kept(records: readonly LogRecord[]): void {
     const last = records.at(-1)
     if (last === undefined) return
-    this.ends.set(last.stream, asPosition(last.position + 1))
+    this.byStream.set(last.stream, asPosition(last.position + 1))
     for (const record of records) this.route(record)
     this.flush()
   }

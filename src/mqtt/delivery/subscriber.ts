@@ -1,6 +1,6 @@
 /**
- * The delivery engine of one connected subscriber: window, packet identifiers, a short queue, and a
- * cursor over the log for when the queue is not enough.
+ * One client's own subscriptions as a source: a short queue, and a cursor over the log for when the
+ * queue is not enough or the client was away.
  *
  * D1. A message matched once is sent once, at the lower of its QoS and the granted one
  *     [MQTT-3.8.4-8].
@@ -13,14 +13,13 @@
  *     notice it.
  */
 import { Deque } from '../../base/deque.ts'
-import type { LogRecord, QoS } from '../../log/log.ts'
+import type { LogRecord, Position, QoS } from '../../log/log.ts'
 import type { MqttStats } from '../stats.ts'
-import type { Output } from '../wire/output.ts'
-import { longAck, Reason, varintBytes } from '../wire/packets.ts'
-import { remainingLengthOf, writePublish } from '../wire/publish.ts'
-import { CatchUp, type CatchUpParts } from './catch-up.ts'
-import type { Match } from './subscriptions.ts'
-import { Window } from './window.ts'
+import { CatchUp, type CatchUpParts, readsAhead } from './catch-up.ts'
+import type { Filters } from './filters.ts'
+import type { Outbound } from './outbound.ts'
+import type { Source } from './source.ts'
+import type { Grant } from './subscriptions.ts'
 
 /** Enough for bursts; a longer lag is cheaper as a position in the log than as a list in memory. */
 const QUEUE_LENGTH_MAX = 8192
@@ -28,63 +27,89 @@ const QUEUE_LENGTH_MAX = 8192
 /** Unlogged messages own their memory, which no tail cache bounds. */
 const UNLOGGED_BYTES_MAX = 1024 * 1024
 
-const PUBREL_FIRST = 0x62
-const NO_IDS: readonly number[] = []
-
-export interface SubscriberLimits {
-  readonly inflightMax: number
-  /** What the client takes; larger messages are dropped for it [MQTT-3.1.2-24]. */
-  readonly packetBytesMax: number
-}
+/** The catch-up reads the next page while so much of the last one still waits. */
+const READ_AHEAD_RECORDS = 256
 
 interface Waiting {
   readonly record: LogRecord
-  readonly match: Match<Subscriber>
+  readonly grant: Grant
 }
 
-export class Subscriber {
+/** Told of each live topic while retained messages are being sent. */
+export interface LiveWatch {
+  /** False: the live message must wait until the retained ones are sent. */
+  saw(topic: string): boolean
+}
+
+/** What the client may get of what it subscribes to. */
+export interface Receiver {
+  mayReceive(topic: string): boolean
+}
+
+/** By stream. */
+export type Places = ReadonlyMap<string, Position>
+
+/** Where a session that was away goes on. */
+export interface Resumption {
+  /** Where each stream is read from; a stream that is not named goes on live. */
+  readonly places: Places
+  /** QoS 0 messages before these are not sent: they are not kept for who is away. */
+  readonly qos0From: Places
+  /** QoS 1 messages before these may have been sent before a crash: they go out with DUP. */
+  readonly dupBefore: Places | undefined
+}
+
+export class Subscriber implements Source {
   readonly clientId: string
-  private readonly version: number
-  private readonly window: Window
-  private readonly packetBytesMax: number
-  private readonly output: Output
+  readonly filters: Filters
+  readonly outbound: Outbound
+  readonly grants: Receiver
+  /** A cursor per stream stands for it, also while it is away. */
+  readonly hasCursors: boolean
   private readonly stats: MqttStats
   private readonly queue = new Deque<Waiting>()
   private readonly catchUpParts: CatchUpParts
   /** Made when the subscriber first falls behind, which few ever do. */
   private catchUp: CatchUp | undefined
+  private resumption: Resumption | undefined
+  private watches: readonly LiveWatch[] | undefined
   /** Of the unlogged messages in the queue. */
   private unloggedBytes = 0
   private closed = false
 
   constructor(
-    clientId: string,
-    version: number,
-    limits: SubscriberLimits,
-    output: Output,
+    outbound: Outbound,
+    filters: Filters,
+    grants: Receiver,
+    hasCursors: boolean,
     stats: MqttStats,
     catchUpParts: CatchUpParts,
   ) {
-    this.clientId = clientId
-    this.version = version
-    this.window = new Window(limits.inflightMax)
-    this.packetBytesMax = limits.packetBytesMax
-    this.output = output
+    this.clientId = outbound.clientId
+    this.grants = grants
+    this.hasCursors = hasCursors
+    this.outbound = outbound
+    this.filters = filters
     this.stats = stats
     this.catchUpParts = catchUpParts
   }
 
   /** A message that was just kept, or that no stream takes. */
-  live(record: LogRecord, match: Match<Subscriber>): void {
+  live(record: LogRecord, match: Grant): void {
     if (this.catchUp?.takes(record) === true) return
-    if (this.queue.length === 0 && this.send(record, match)) return
-    if (this.hasPlaceFor(record)) this.enqueue(record, match)
-    else this.overflow(record, match)
+    if (this.watches !== undefined && !this.seen(record.topic)) {
+      this.keep(record, match)
+    } else if (this.queue.length > 0 || !this.send(record, match)) {
+      this.keep(record, match)
+    }
   }
 
   /** A message that the catch-up read; the queue may grow by a page beyond its limit. */
-  caughtUp(record: LogRecord, match: Match<Subscriber>): void {
-    this.enqueue(record, match)
+  caughtUp(record: LogRecord): void {
+    const grant = this.filters.grant(record)
+    if (grant === undefined || this.isTooLate(record, grant)) return
+    if (!this.grants.mayReceive(record.topic)) return
+    this.enqueue(record, grant)
   }
 
   /** Sends what waits, as far as window and socket allow. */
@@ -94,40 +119,63 @@ export class Subscriber {
         this.fallBehind()
         break
       }
-      if (!this.send(next.record, next.match)) return
+      if (!this.send(next.record, next.grant)) break
       this.dequeue()
     }
     this.catchUp?.advance()
+    if (this.filters.hasSince && !this.isBehind) this.filters.forgetSince()
   }
 
-  /** The catch-up reads on only once nothing of it waits. */
-  get isDrained(): boolean {
-    return this.queue.length === 0
+  /** Whether the catch-up may read on: little of what it read waits. */
+  get wantsMore(): boolean {
+    return this.queue.length < (readsAhead(this.stats) ? READ_AHEAD_RECORDS : 1)
   }
 
-  get inflightCount(): number {
-    return this.window.count
+  /** Whether something older than the live tail is still to be sent. */
+  get isBehind(): boolean {
+    return this.queue.length > 0 || this.catchUp?.isActive === true
   }
 
-  puback(id: number): void {
-    if (this.window.puback(id)) this.pump()
+  /** Reads on where the session was left; called before anything else is. */
+  resume(resumption: Resumption): void {
+    this.resumption = resumption
+    for (const [stream, position] of resumption.places) this.reading().begin(stream, position)
   }
 
-  pubrec(id: number, reason: number): void {
-    if (reason >= 0x80) {
-      if (this.window.pubrecRefused(id)) this.pump()
-    } else if (this.window.pubrec(id)) {
-      this.output.ack(PUBREL_FIRST, id)
-    } else if (this.version === 5) {
-      // PUBREL says so [MQTT5 3.6.2.1]; MQTT 3.1.1 has no word for it.
-      this.output.bytes(longAck(PUBREL_FIRST, id, Reason.packetIdentifierNotFound))
-    } else {
-      this.output.ack(PUBREL_FIRST, id)
+  /** Somebody moved the session's place in a stream: what waits of it is given up for that. */
+  move(stream: string, to: Position): void {
+    const waiting: Waiting[] = []
+    for (let next = this.dequeue(); next !== undefined; next = this.dequeue()) waiting.push(next)
+    for (const { record, grant } of waiting) {
+      if (record.stream !== stream) this.enqueue(record, grant)
     }
+    this.reading().move(stream, to)
+    this.outbound.pump()
   }
 
-  pubcomp(id: number): void {
-    if (this.window.pubcomp(id)) this.pump()
+  /** The next record of each stream that was not given to the client; the live end without one. */
+  next(): Map<string, Position> {
+    const next = new Map<string, Position>(this.catchUp?.places)
+    for (
+      let index = 0, item = this.queue.at(0);
+      item !== undefined;
+      item = this.queue.at(++index)
+    ) {
+      const { stream, position } = item.record
+      const known = next.get(stream)
+      if (stream !== '' && (known === undefined || position < known)) next.set(stream, position)
+    }
+    return next
+  }
+
+  /** `watch` is told of live topics until `unwatch`. */
+  watch(watch: LiveWatch): void {
+    this.watches = [...(this.watches ?? []), watch]
+  }
+
+  unwatch(watch: LiveWatch): void {
+    const left = this.watches?.filter((one) => one !== watch) ?? []
+    this.watches = left.length === 0 ? undefined : left
   }
 
   close(): void {
@@ -139,45 +187,56 @@ export class Subscriber {
   }
 
   /** False when it must wait. True also when the message is not for this subscriber after all. */
-  private send(record: LogRecord, match: Match<Subscriber>): boolean {
+  private send(record: LogRecord, grant: Grant): boolean {
     const own = record.client === this.clientId
-    const granted = own ? match.ownQos : match.qos
+    const granted = own ? grant.ownQos : grant.qos
     if (granted === undefined) return true
     const qos = Math.min(granted, record.qos) as QoS
-    if (!this.output.hasRoom || (qos > 0 && !this.window.hasRoom)) return false
-    const ids = this.version === 5 ? match.ids : NO_IDS
-    const remaining = remainingLengthOf(record, this.version, qos, ids)
-    const size = 1 + varintBytes(remaining) + remaining
-    if (size > this.packetBytesMax) {
-      this.stats.dropped['too-large-for-subscriber']++
-      return true
-    }
-    const packetId = qos === 0 ? 0 : this.window.open(qos)
-    const retain = match.retainAsPublished && record.retain
-    const at = this.output.reserve(size)
-    const out = { record, qos, retain, dup: false, packetId, subscriptionIds: ids }
-    this.output.length = writePublish(this.output.chunk as Buffer, at, out, this.version, remaining)
-    this.stats.delivered[qos]++
-    return true
+    const retain = grant.retainAsPublished && record.retain
+    const dup = this.resumption !== undefined && qos === 1 && this.mayBeRepeated(record)
+    return this.outbound.publish(record, qos, retain, dup, grant.ids)
   }
 
-  private overflow(record: LogRecord, match: Match<Subscriber>): void {
-    if (this.isBestEffort(record, match)) {
+  private seen(topic: string): boolean {
+    let mayGo = true
+    for (const watch of this.watches ?? []) if (!watch.saw(topic)) mayGo = false
+    return mayGo
+  }
+
+  private mayBeRepeated(record: LogRecord): boolean {
+    return record.position < (this.resumption?.dupBefore?.get(record.stream) ?? 0)
+  }
+
+  private isTooLate(record: LogRecord, grant: Grant): boolean {
+    if (this.resumption === undefined || !this.isBestEffort(record, grant)) return false
+    return record.position < (this.resumption.qos0From.get(record.stream) ?? 0)
+  }
+
+  private keep(record: LogRecord, grant: Grant): void {
+    if (this.hasPlaceFor(record)) this.enqueue(record, grant)
+    else this.overflow(record, grant)
+  }
+
+  private overflow(record: LogRecord, grant: Grant): void {
+    if (this.isBestEffort(record, grant)) {
       this.stats.dropped['slow-subscriber']++
       return
     }
-    this.fallBehind().begin(record)
+    this.fallBehind().begin(record.stream, record.position)
+  }
+
+  private reading(): CatchUp {
+    this.catchUp ??= new CatchUp(this, this.catchUpParts)
+    return this.catchUp
   }
 
   /** Gives the queue up for a place in the log, from which it is read again (D3). */
   private fallBehind(): CatchUp {
-    const catchUp = this.catchUp ?? new CatchUp(this, this.catchUpParts)
-    this.catchUp = catchUp
+    const catchUp = this.reading()
     for (let next = this.dequeue(); next !== undefined; next = this.dequeue()) {
-      const { record, match } = next
-      if (catchUp.takes(record)) continue
-      if (this.isBestEffort(record, match)) this.stats.dropped['slow-subscriber']++
-      else catchUp.begin(record)
+      const { record, grant } = next
+      if (this.isBestEffort(record, grant)) this.stats.dropped['slow-subscriber']++
+      else catchUp.begin(record.stream, record.position)
     }
     return catchUp
   }
@@ -187,9 +246,9 @@ export class Subscriber {
     return record.stream !== '' || this.unloggedBytes + record.sizeBytes <= UNLOGGED_BYTES_MAX
   }
 
-  private enqueue(record: LogRecord, match: Match<Subscriber>): void {
+  private enqueue(record: LogRecord, grant: Grant): void {
     if (record.stream === '') this.unloggedBytes += record.sizeBytes
-    this.queue.push({ record, match })
+    this.queue.push({ record, grant })
   }
 
   private dequeue(): Waiting | undefined {
@@ -198,7 +257,7 @@ export class Subscriber {
     return next
   }
 
-  private isBestEffort(record: LogRecord, match: Match<Subscriber>): boolean {
-    return record.stream === '' || record.qos === 0 || match.qos === 0
+  private isBestEffort(record: LogRecord, grant: Grant): boolean {
+    return record.stream === '' || record.qos === 0 || grant.qos === 0
   }
 }

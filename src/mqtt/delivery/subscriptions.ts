@@ -15,15 +15,19 @@ export interface Subscription {
   readonly id: number | undefined
 }
 
-/** One subscriber of a topic, its overlapping subscriptions joined [MQTT-3.3.4-2]. */
-export interface Match<S> {
-  readonly subscriber: S
+/** How a client gets a message, its overlapping subscriptions joined [MQTT-3.3.4-2]. */
+export interface Grant {
   /** The highest of the matching subscriptions. */
   readonly qos: QoS
   /** For a message of the subscriber's own: only those without No Local; undefined when none is. */
   readonly ownQos: QoS | undefined
   readonly retainAsPublished: boolean
   readonly ids: readonly number[]
+}
+
+/** One subscriber of a topic. */
+export interface Match<S> extends Grant {
+  readonly subscriber: S
 }
 
 /**
@@ -42,8 +46,17 @@ class Node<S> {
 export class SubscriptionTree<S> {
   private readonly root = new Node<S>()
   private readonly cache = new Map<string, readonly Match<S>[]>()
+  private readonly mayReceive: (subscriber: S, topic: string) => boolean
   private cachedMatches = 0
   private count = 0
+
+  /**
+   * `mayReceive` is asked when a topic is matched anew, and its answer is kept with the match: a
+   * message on a known topic costs nothing for it. When its answers change, `forget`.
+   */
+  constructor(mayReceive: (subscriber: S, topic: string) => boolean = () => true) {
+    this.mayReceive = mayReceive
+  }
 
   get size(): number {
     return this.count
@@ -87,7 +100,8 @@ export class SubscriptionTree<S> {
     return true
   }
 
-  private forget(): void {
+  /** Matches every topic anew. */
+  forget(): void {
     this.cache.clear()
     this.cachedMatches = 0
   }
@@ -98,7 +112,9 @@ export class SubscriptionTree<S> {
     if (known !== undefined) return known
     const found = new Map<S, Subscription[]>()
     walk(this.root, topic.split('/'), 0, topic.startsWith('$'), found)
-    const matches = [...found].map(([subscriber, subscriptions]) => join(subscriber, subscriptions))
+    const matches = [...found]
+      .filter(([subscriber]) => this.mayReceive(subscriber, topic))
+      .map(([subscriber, subscriptions]) => ({ subscriber, ...joined(subscriptions) }))
     const full =
       this.cache.size >= CACHED_TOPICS_MAX ||
       this.cachedMatches + matches.length > CACHED_MATCHES_MAX
@@ -139,7 +155,8 @@ function collect<S>(node: Node<S> | undefined, found: Map<S, Subscription[]>): v
   }
 }
 
-function join<S>(subscriber: S, subscriptions: readonly Subscription[]): Match<S> {
+/** What overlapping subscriptions of one client come to. */
+export function joined(subscriptions: readonly Subscription[]): Grant {
   let qos: QoS = 0
   let ownQos: QoS | undefined
   for (const subscription of subscriptions) {
@@ -147,7 +164,6 @@ function join<S>(subscriber: S, subscriptions: readonly Subscription[]): Match<S
     if (!subscription.noLocal && subscription.qos >= (ownQos ?? 0)) ownQos = subscription.qos
   }
   return {
-    subscriber,
     qos,
     ownQos,
     retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),

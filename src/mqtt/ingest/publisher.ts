@@ -8,18 +8,32 @@
  * P2. Acks leave in the order of the PUBLISHes [MQTT-4.6.0-2], also across streams.
  * P3. A QoS 2 identifier is appended once until its PUBREL, however often and however fast it is
  *     sent again [MQTT-4.3.3-9].
- * P4. What is in flight is bounded by count and bytes, per connection and over all, by not reading
- *     the socket and holding the rest of the chunk.
+ * P4. What is in flight is bounded by count and bytes, per connection, per stream and over all, by
+ *     not reading the socket and holding the rest of the chunk.
  */
 import { present } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
-import type { AppendOutcome, AppendWaiter, ClientName, EventLog, LogRecord } from '../../log/log.ts'
+import type {
+  AppendOutcome,
+  AppendWaiter,
+  ClientName,
+  EventLog,
+  LogRecord,
+  Route,
+} from '../../log/log.ts'
 import type { MqttStats } from '../stats.ts'
 import type { Output } from '../wire/output.ts'
 import { longAck, Reason } from '../wire/packets.ts'
 import { userProperty } from '../wire/properties.ts'
 import type { InboundPublish } from '../wire/publish.ts'
 import type { Backlog } from './backlog.ts'
+import {
+  KEPT,
+  type ReceivedById,
+  type ReceivedIds,
+  type ReceivedMessage,
+  type Twin,
+} from './received.ts'
 import type { SlowDown, Slowed } from './slow-down.ts'
 import { unloggedRecord } from './unlogged.ts'
 
@@ -40,7 +54,7 @@ export const RECEIVE_MAXIMUM = 4096
 /**
  * A PUBLISH with QoS 1 or 2 that has no ack yet; a link in the list that keeps the acks in order.
  */
-class Unacknowledged implements AppendWaiter {
+class Unacknowledged implements AppendWaiter, ReceivedMessage, Twin {
   readonly publisher: Publisher
   readonly packetId: number
   readonly first: number
@@ -50,6 +64,9 @@ class Unacknowledged implements AppendWaiter {
   next: Unacknowledged | undefined
   /** PUBREL came before the message was kept. */
   released = false
+  twin: Twin | undefined
+  /** A start after a crash does not look for it yet: it must not be answered before. */
+  gate: Promise<void> | undefined
 
   constructor(publisher: Publisher, first: number, packetId: number) {
     this.publisher = publisher
@@ -58,8 +75,32 @@ class Unacknowledged implements AppendWaiter {
   }
 
   settled(outcome: AppendOutcome, record: LogRecord): void {
+    if (this.gate === undefined) {
+      this.settle(outcome, record)
+      return
+    }
+    this.gate.then(
+      () => this.settleLate(outcome, record),
+      () => this.settleLate('refused', record),
+    )
+  }
+
+  /** The message was sent on an earlier connection, and this is its answer. */
+  answered(outcome: AppendOutcome): void {
+    this.outcome = outcome
+    this.publisher.answered(outcome)
+  }
+
+  private settleLate(outcome: AppendOutcome, record: LogRecord): void {
+    this.settle(outcome, record)
+    this.publisher.flushSoon()
+  }
+
+  private settle(outcome: AppendOutcome, record: LogRecord): void {
     this.outcome = outcome
     this.publisher.settled(outcome, record)
+    if (this.first === PUBREC_FIRST) this.publisher.remember(this.packetId, this)
+    this.twin?.answered(outcome)
   }
 }
 
@@ -72,6 +113,10 @@ export interface PublisherParts {
   readonly stats: MqttStats
   /** Sends what connections have to send, at the end of the loop turn. */
   flushSoon(): void
+  /** Whether a message of this topic may be retained. */
+  admitsRetained(topic: string): boolean
+  /** Whether a persistent session wants what is published on this topic. */
+  wants(topic: string): boolean
   /** Gives a message that no stream takes to whoever subscribes to it now. */
   deliverUnlogged(record: LogRecord): void
 }
@@ -95,10 +140,14 @@ export class Publisher implements AppendWaiter, Slowed {
   /**
    * QoS 2 identifiers between PUBLISH and PUBREL, with their message while it is unacknowledged.
    */
-  private received: Map<number, Unacknowledged> | undefined
+  private received: ReceivedById | undefined
+  /** Of a persistent session: the same map, and how it is kept. */
+  private readonly kept: ReceivedIds | undefined
   private unacknowledged = 0
   private inflightRecords = 0
   private inflightBytes = 0
+  /** Of its last message: what waits in other streams does not hold it back. */
+  private stream = ''
   /** Not read, because too much is in flight. */
   private paused = false
   /** Not read for a while, because a stream is full. */
@@ -110,37 +159,57 @@ export class Publisher implements AppendWaiter, Slowed {
     version: number,
     connection: PublisherConnection,
     parts: PublisherParts,
+    kept?: ReceivedIds,
   ) {
     this.client = client
     this.version = version
     this.connection = connection
     this.parts = parts
+    this.kept = kept
+    this.received = kept?.byId
   }
 
   /** Takes a valid PUBLISH whose parts are ranges of `bytes`. */
   publish(packet: InboundPublish, bytes: Buffer, end: number): void {
-    this.parts.stats.received[packet.qos]++
+    const { stats } = this.parts
+    stats.received[packet.qos]++
+    stats.publishBytesReceived += end - packet.payloadAt
+    if (packet.retain && this.isOverRetained(packet, end)) return
     let waiter: AppendWaiter = this
     if (packet.qos === 1) {
       waiter = this.expectAck(PUBACK_FIRST, packet.packetId)
     } else if (packet.qos === 2) {
       const earlier = this.received?.get(packet.packetId)
       if (earlier !== undefined) {
-        this.repeated(earlier)
+        this.repeated(packet.packetId, earlier)
         return
       }
       const unacknowledged = this.expectAck(PUBREC_FIRST, packet.packetId)
       // Most connections never use QoS 2: thousands of idle ones would pay for the map.
       this.received ??= new Map()
       this.received.set(packet.packetId, unacknowledged)
+      unacknowledged.gate = this.kept?.begin()
       waiter = unacknowledged
     }
     this.append(packet, bytes, end, waiter)
   }
 
-  /** A will, from the protocol side when the connection was lost: nobody waits for its ack. */
-  will(packet: InboundPublish, bytes: Buffer, end: number): void {
-    this.append(packet, bytes, end, this)
+  /**
+   * No more messages may be retained: one that can be answered is refused; another goes on without
+   * its flag, so that what the log says and what is retained stay the same.
+   */
+  private isOverRetained(packet: InboundPublish, end: number): boolean {
+    const isClearing = packet.payloadAt === end
+    if (isClearing || (packet.qos === 2 && this.received?.has(packet.packetId) === true))
+      return false
+    const { topic } = present(packet.route, 'the route of a decoded PUBLISH')
+    if (this.parts.admitsRetained(topic)) return false
+    if (packet.qos === 0 || this.version < 5) {
+      packet.retain = false
+      return false
+    }
+    this.reject(packet, Reason.quotaExceeded)
+    return true
   }
 
   /** The client holds more QoS 2 identifiers than it was offered [MQTT-3.3.4-7]. */
@@ -151,17 +220,53 @@ export class Publisher implements AppendWaiter, Slowed {
   /** PUBREL: forgets the identifier and completes the handshake [MQTT-4.3.3-11]. */
   pubrel(packetId: number): void {
     const waiting = this.received?.get(packetId)
-    if (waiting !== undefined && waiting.outcome === undefined) {
+    if (waiting instanceof Unacknowledged && waiting.outcome === undefined) {
       // PUBCOMP must not overtake PUBREC, nor the commit that PUBREC waits for.
       waiting.released = true
       return
     }
     const known = this.received?.delete(packetId) === true
+    if (this.kept !== undefined && (known || this.kept.isReleasing)) {
+      this.kept.released((isKept) => this.complete(packetId, isKept))
+      return
+    }
     if (known || this.version < 5) this.connection.output.ack(PUBCOMP_FIRST, packetId)
     else {
       const unknown = longAck(PUBCOMP_FIRST, packetId, Reason.packetIdentifierNotFound)
       this.connection.output.bytes(unknown)
     }
+  }
+
+  /** The release of a session's message is on disk, or could not be written. */
+  private complete(packetId: number, isKept: boolean): void {
+    if (this.closed) return
+    if (!isKept) {
+      this.connection.refuse()
+      return
+    }
+    this.connection.output.ack(PUBCOMP_FIRST, packetId)
+    this.parts.flushSoon()
+  }
+
+  /** Sends what is answered outside of a commit. */
+  flushSoon(): void {
+    this.parts.flushSoon()
+  }
+
+  /** An earlier connection's message was kept or not. */
+  answered(outcome: AppendOutcome): void {
+    if (this.closed) return
+    if (outcome === 'refused') this.connection.refuse()
+    else this.acknowledge()
+    this.parts.flushSoon()
+  }
+
+  /** Of a message that was not kept nothing is: sent again, it is a new one. */
+  remember(packetId: number, message: ReceivedMessage): void {
+    if (this.received?.get(packetId) !== message) return
+    if (message.outcome === 'refused') this.received.delete(packetId)
+    // A session remembers identifiers, not the connections that they came by.
+    else if (this.closed && message.outcome === 'kept') this.received.set(packetId, KEPT)
   }
 
   /**
@@ -179,7 +284,7 @@ export class Publisher implements AppendWaiter, Slowed {
   settled(outcome: AppendOutcome, record: LogRecord): void {
     this.inflightRecords--
     this.inflightBytes -= record.sizeBytes + MESSAGE_COST_BYTES
-    this.parts.backlog.remove(record.sizeBytes + MESSAGE_COST_BYTES)
+    this.parts.backlog.remove(record.stream, record.sizeBytes + MESSAGE_COST_BYTES)
     if (outcome === 'full') this.parts.stats.dropped['stream-full']++
     if (this.closed) return
     if (outcome === 'full' && record.qos > 0) this.turnedAway(record.stream)
@@ -197,7 +302,7 @@ export class Publisher implements AppendWaiter, Slowed {
     if (this.paused || this.closed || !this.isOverBound) return
     if (!this.isPaused) this.parts.stats.pausedPublishers++
     this.paused = true
-    this.parts.backlog.hold(this)
+    this.parts.backlog.hold(this, this.stream)
     this.connection.updateReading()
   }
 
@@ -209,8 +314,8 @@ export class Publisher implements AppendWaiter, Slowed {
       this.unacknowledged * 2 <= INFLIGHT_RECORDS_MAX &&
       this.inflightBytes * 2 <= INFLIGHT_BYTES_MAX
     if (!roomAgain) return
-    if (this.parts.backlog.isFull) {
-      this.parts.backlog.hold(this)
+    if (this.parts.backlog.isFull(this.stream)) {
+      this.parts.backlog.hold(this, this.stream)
       return
     }
     this.leavePause()
@@ -234,6 +339,7 @@ export class Publisher implements AppendWaiter, Slowed {
     this.paused = false
     this.slowed = false
     this.closed = true
+    for (const [id, message] of this.kept?.byId ?? []) this.remember(id, message)
     this.parts.slowDown.forget(this)
     this.parts.backlog.forget(this)
   }
@@ -259,15 +365,15 @@ export class Publisher implements AppendWaiter, Slowed {
       this.inflightRecords >= INFLIGHT_RECORDS_MAX ||
       this.unacknowledged >= INFLIGHT_RECORDS_MAX ||
       this.inflightBytes >= INFLIGHT_BYTES_MAX ||
-      this.parts.backlog.isFull
+      this.parts.backlog.isFull(this.stream)
     )
   }
 
   private append(packet: InboundPublish, bytes: Buffer, end: number, waiter: AppendWaiter): void {
     const { log, clock } = this.parts
-    const route = present(packet.route, 'the route of a decoded PUBLISH')
+    const route = this.routeOf(packet)
     const stream = route.stream
-    if (stream === undefined || (packet.qos === 0 && !stream.qos0)) {
+    if (stream === undefined || (packet.qos === 0 && !stream.qos0 && !packet.retain)) {
       const record = unloggedRecord(route, this.client, packet, bytes, end, clock)
       this.count(record)
       this.parts.deliverUnlogged(record)
@@ -283,6 +389,7 @@ export class Publisher implements AppendWaiter, Slowed {
       client: this.client,
       qos: packet.qos,
       retain: packet.retain,
+      packetId: packet.qos === 2 ? packet.packetId : 0,
       key,
       bytes,
       propertiesAt: packet.propertiesAt,
@@ -294,10 +401,22 @@ export class Publisher implements AppendWaiter, Slowed {
     this.count(record)
   }
 
+  /**
+   * What no stream takes is kept when a session wants it that may be away, and when it is retained,
+   * because retained messages derive from the log.
+   */
+  private routeOf(packet: InboundPublish): Route {
+    const route = present(packet.route, 'the route of a decoded PUBLISH')
+    if (route.stream !== undefined) return route
+    const isWanted = packet.retain || (packet.qos > 0 && this.parts.wants(route.topic))
+    return isWanted ? this.parts.log.fallbackRoute(route.topic) : route
+  }
+
   private count(record: LogRecord): void {
     this.inflightRecords++
     this.inflightBytes += record.sizeBytes + MESSAGE_COST_BYTES
-    this.parts.backlog.add(record.sizeBytes + MESSAGE_COST_BYTES)
+    this.parts.backlog.add(record.stream, record.sizeBytes + MESSAGE_COST_BYTES)
+    this.stream = record.stream
   }
 
   private expectAck(first: number, packetId: number): Unacknowledged {
@@ -310,8 +429,12 @@ export class Publisher implements AppendWaiter, Slowed {
   }
 
   /** A QoS 2 message sent again: PUBREC again, but not before the first append is kept (P3). */
-  private repeated(earlier: Unacknowledged): void {
-    if (earlier.outcome === 'kept') this.connection.output.ack(PUBREC_FIRST, earlier.packetId)
+  private repeated(packetId: number, earlier: ReceivedMessage): void {
+    if (earlier.outcome === 'kept') this.connection.output.ack(PUBREC_FIRST, packetId)
+    else if (earlier instanceof Unacknowledged && earlier.publisher !== this) {
+      // Sent on an earlier connection, whose answer nobody would see.
+      earlier.twin = this.expectAck(PUBREC_FIRST, packetId)
+    }
   }
 
   /** Sends the acks whose turn it is (P2). */

@@ -2,12 +2,10 @@
  * CONNECT [MQTT-3.1], checked byte by byte before the protocol library sees it: the library takes
  * ids that are no UTF-8, wills with QoS 3 and properties that end the process when the will is due.
  */
+import type { LimitName, MqttLimits } from '../limits.ts'
 import { BodyReader } from './body-reader.ts'
 import { PacketType, Property, Reason, varintBytes, writeVarint } from './packets.ts'
 import { readProperties } from './property-block.ts'
-
-/** Longer ids are refused: the id stands in every record's entry and once in every segment. */
-export const CLIENT_ID_BYTES_MAX = 256
 
 const CONNECT_PROPERTIES: ReadonlySet<number> = new Set([
   Property.sessionExpiry,
@@ -35,18 +33,70 @@ export type ConnectVerdict =
   | {
       readonly kind: 'valid'
       readonly version: number
-      /** The will as a whole PUBLISH packet of that version. */
-      readonly will: Buffer | undefined
+      readonly will: ConnectWill | undefined
+      /** [MQTT-3.1.2-4] */
+      readonly cleanStart: boolean
+      /** How long the session outlives the connection, as the client asks; 0xffffffff: for ever. */
+      readonly sessionExpiryS: number
+      readonly credentials: Credentials
     }
   | {
       readonly kind: 'refused'
       /** CONNACK that says so; undefined: the connection is closed without one [MQTT-3.1.4-1]. */
       readonly connack: Uint8Array | undefined
       readonly sentence: string
+      readonly limit?: LimitName
     }
 
+export interface ConnectWill {
+  /** As a whole PUBLISH packet of the client's version. */
+  readonly packet: Buffer
+  readonly delayS: number
+  /** What of CONNECT is the will: its flags, and its part of the payload. */
+  readonly flagsAt: number
+  readonly from: number
+  readonly to: number
+}
+
+/** Flags of CONNECT that speak of the will. */
+const WILL_FLAGS = 0x3c
+
+/**
+ * A copy of the CONNECT `bytes[at, end)` without its will, for the protocol library: wills are
+ * published by us alone.
+ */
+export function withoutWill(
+  bytes: Buffer,
+  at: number,
+  bodyAt: number,
+  end: number,
+  { flagsAt, from, to }: ConnectWill,
+): Buffer {
+  const length = end - bodyAt - (to - from)
+  const packet = Buffer.alloc(1 + varintBytes(length) + length)
+  packet[0] = bytes[at] as number
+  const ownBodyAt = writeVarint(packet, length, 1)
+  bytes.copy(packet, ownBodyAt, bodyAt, from)
+  bytes.copy(packet, ownBodyAt + from - bodyAt, to, end)
+  packet[ownBodyAt + flagsAt - bodyAt] = (bytes[flagsAt] as number) & ~WILL_FLAGS
+  return packet
+}
+
+/** Who a client says it is; the password is a copy of its own. */
+export interface Credentials {
+  /** Empty: the gateway is to choose one. */
+  readonly clientId: string
+  readonly user: string | undefined
+  readonly password: Uint8Array | undefined
+}
+
 /** Checks the body of a CONNECT. */
-export function checkConnect(bytes: Buffer, bodyAt: number, end: number): ConnectVerdict {
+export function checkConnect(
+  bytes: Buffer,
+  bodyAt: number,
+  end: number,
+  { clientIdBytesMax }: MqttLimits,
+): ConnectVerdict {
   const body = new BodyReader(bytes, bodyAt, end)
   const name = body.string()
   const version = body.byte()
@@ -57,29 +107,37 @@ export function checkConnect(bytes: Buffer, bodyAt: number, end: number): Connec
     const connack = name === 'MQTT' || name === 'MQIsdp' ? Uint8Array.of(0x20, 2, 0, 1) : undefined
     return refused(connack, `protocol ${JSON.stringify(name)} of level ${version} is not supported`)
   }
-  return new ConnectCheck(body, version).verdict()
+  return new ConnectCheck(body, version, clientIdBytesMax).verdict()
 }
 
 function isVersion3(name: string, version: number): boolean {
   return name === 'MQIsdp' && version === 3
 }
 
-function refused(connack: Uint8Array | undefined, sentence: string): ConnectVerdict {
+type RefusedConnect = Extract<ConnectVerdict, { kind: 'refused' }>
+
+function refused(connack: Uint8Array | undefined, sentence: string): RefusedConnect {
   return { kind: 'refused', connack, sentence }
 }
 
 class ConnectCheck {
   private readonly body: BodyReader
   private readonly version: number
+  private readonly clientIdBytesMax: number
 
-  constructor(body: BodyReader, version: number) {
+  constructor(body: BodyReader, version: number, clientIdBytesMax: number) {
     this.body = body
     this.version = version
+    this.clientIdBytesMax = clientIdBytesMax
   }
 
   verdict(): ConnectVerdict {
     const { body, version } = this
+    const flagsAt = body.at
     const flags = body.byte()
+    const cleanStart = (flags & 2) !== 0
+    // Without a session that ends with the connection, MQTT 3 has one that never ends.
+    let sessionExpiryS = version < 5 && !cleanStart ? SESSION_NEVER_EXPIRES_S : 0
     body.uint16()
     const fault = this.flagsFault(flags)
     if (fault !== undefined) return this.refuse(Reason.malformedPacket, fault)
@@ -88,22 +146,22 @@ class ConnectCheck {
       if (properties.kind === 'invalid') {
         return this.refuse(properties.reason, `CONNECT: ${properties.sentence}`)
       }
+      sessionExpiryS = properties.numbers.get(Property.sessionExpiry) ?? 0
     }
     const id = body.string()
-    if (Buffer.byteLength(id) > CLIENT_ID_BYTES_MAX) {
-      return this.refuse(
-        Reason.clientIdentifierNotValid,
-        `the client id is longer than ${CLIENT_ID_BYTES_MAX} bytes`,
-      )
+    if (Buffer.byteLength(id) > this.clientIdBytesMax) {
+      const sentence = `the client id is longer than ${this.clientIdBytesMax} bytes`
+      return { ...this.refuse(Reason.clientIdentifierNotValid, sentence), limit: 'client-id' }
     }
-    const will = (flags & 4) === 0 ? undefined : this.will(flags)
+    const will = (flags & 4) === 0 ? undefined : this.will(flags, flagsAt)
     if (will !== undefined && 'sentence' in will) return this.refuse(will.reason, will.sentence)
-    if ((flags & 0x80) !== 0) body.string()
-    if ((flags & 0x40) !== 0) body.binary()
+    const user = (flags & 0x80) === 0 ? undefined : body.string()
+    const password = (flags & 0x40) === 0 ? undefined : Uint8Array.from(body.binary())
     if (body.isBroken || !body.isAtEnd) {
       return this.refuse(Reason.malformedPacket, 'CONNECT is malformed')
     }
-    return { kind: 'valid', version, will }
+    const credentials = { clientId: id, user, password }
+    return { kind: 'valid', version, will, cleanStart, sessionExpiryS, credentials }
   }
 
   private flagsFault(flags: number): string | undefined {
@@ -118,8 +176,10 @@ class ConnectCheck {
   }
 
   /** The will as a PUBLISH, without its delay, which is an agreement and not a property of it. */
-  private will(flags: number): Buffer | { readonly reason: number; readonly sentence: string } {
+  private will(flags: number, flagsAt: number): ConnectWill | WillFault {
     const { body, version } = this
+    const willAt = body.at
+    let delayS = 0
     let properties: Buffer = body.bytes.subarray(0, 0)
     if (version === 5) {
       const block = body.block()
@@ -129,26 +189,30 @@ class ConnectCheck {
         return { reason: verdict.reason, sentence: `the will: ${verdict.sentence}` }
       }
       properties = withoutDelay(body.bytes, from, block.end)
+      delayS = verdict.numbers.get(Property.willDelay) ?? 0
     }
     const topic = body.binary()
     const payload = body.binary()
-    return publishPacket(
-      (flags >> 3) & 3,
-      (flags & 0x20) !== 0,
-      version,
-      topic,
-      properties,
-      payload,
-    )
+    const retain = (flags & 0x20) !== 0
+    const packet = publishPacket((flags >> 3) & 3, retain, version, topic, properties, payload)
+    return { packet, delayS, flagsAt, from: willAt, to: body.at }
   }
 
   /** MQTT 5 can say why; MQTT 3 only that the id is not accepted. */
-  private refuse(reason: number, sentence: string): ConnectVerdict {
+  private refuse(reason: number, sentence: string): RefusedConnect {
     if (this.version === 5) return refused(Uint8Array.of(0x20, 3, 0, reason, 0), sentence)
     const isId = reason === Reason.clientIdentifierNotValid
     return refused(isId ? Uint8Array.of(0x20, 2, 0, 2) : undefined, sentence)
   }
 }
+
+interface WillFault {
+  readonly reason: number
+  readonly sentence: string
+}
+
+/** [MQTT5 3.1.2.11.2] */
+export const SESSION_NEVER_EXPIRES_S = 0xffff_ffff
 
 /** A checked block without its will delay: one byte of identifier and four of value. */
 function withoutDelay(bytes: Buffer, from: number, end: number): Buffer {

@@ -7,20 +7,17 @@
  * The memory a peer that does not read can hold is bounded: whoever sends what may be dropped or
  * delayed asks `hasRoom` first.
  */
-import type { Socket } from 'node:net'
+import type { Carrier } from '../origin.ts'
 import type { MqttStats } from '../stats.ts'
 
 const CHUNK_BYTES = 64 * 1024
 /** Of all connections together; more are left to the garbage collector. */
 const POOLED_CHUNKS_MAX = 64
-/** A socket with more than this unsent counts as full: deliveries wait or are dropped. */
-const UNSENT_BYTES_MAX = 256 * 1024
 /**
- * Answers cannot wait, so a client that asks on and never reads is not read any more past this.
- * Well above the limit for deliveries: a subscriber that is merely slow must still get its acks
- * through.
+ * Answers cannot wait, so a client that asks on and never reads is not read any more past so many
+ * times the limit for deliveries: a subscriber that is merely slow must still get its acks through.
  */
-const UNREAD_ANSWERS_BYTES_MAX = 1024 * 1024
+const UNREAD_ANSWERS_FACTOR = 4
 
 const pool: Buffer[] = []
 
@@ -31,25 +28,30 @@ export class Output {
   private acks: number[] = []
   /** In the order of their writes, to be pooled again when each is done. */
   private readonly writing: Buffer[] = []
-  private readonly socket: Socket
+  private readonly socket: Carrier
+  private readonly unsentBytesMax: number
   private readonly stats: MqttStats
   private readonly dirty: Output[]
   private isDirty = false
 
-  /** `dirty` is where an output with something to send is put until `flushAll`. */
-  constructor(socket: Socket, stats: MqttStats, dirty: Output[]) {
+  /**
+   * `dirty` is where an output with something to send is put until `flushAll`. A socket with more
+   * than `unsentBytesMax` counts as full: deliveries wait or are dropped.
+   */
+  constructor(socket: Carrier, unsentBytesMax: number, stats: MqttStats, dirty: Output[]) {
     this.socket = socket
+    this.unsentBytesMax = unsentBytesMax
     this.stats = stats
     this.dirty = dirty
   }
 
   get hasRoom(): boolean {
-    return this.socket.writableLength + this.length < UNSENT_BYTES_MAX
+    return this.socket.writableLength + this.length < this.unsentBytesMax
   }
 
   /** The client lets answers pile up. */
   get isStuffed(): boolean {
-    return this.socket.writableLength > UNREAD_ANSWERS_BYTES_MAX
+    return this.socket.writableLength > this.unsentBytesMax * UNREAD_ANSWERS_FACTOR
   }
 
   /** PUBACK, PUBREC, PUBREL or PUBCOMP in the short form, which MQTT 5 allows for success. */
@@ -64,8 +66,9 @@ export class Output {
     this.length += bytes.length
   }
 
-  /** Makes room for `size` bytes in `chunk` and returns where they go. */
+  /** Makes room for a packet of `size` bytes in `chunk` and returns where they go. */
   reserve(size: number): number {
+    this.stats.packetsSent++
     // What was collected before goes out before [MQTT-4.6.0-2].
     if (this.acks.length > 0) this.packAcks()
     return this.room(size)
@@ -98,6 +101,7 @@ export class Output {
 
   /** Writes the acks at `at` and forgets them. */
   private pack(target: Buffer, start: number): void {
+    this.stats.packetsSent += this.acks.length
     let at = start
     for (const ack of this.acks) {
       target[at] = ack >> 16

@@ -32,12 +32,15 @@ export const Reason = {
   packetTooLarge: 0x95,
   topicAliasInvalid: 0x94,
   quotaExceeded: 0x97,
+  badUserNameOrPassword: 0x86,
   notAuthorized: 0x87,
+  serverBusy: 0x89,
   clientIdentifierNotValid: 0x85,
   noSubscriptionExisted: 0x11,
   topicFilterInvalid: 0x8f,
   receiveMaximumExceeded: 0x93,
   sharedNotSupported: 0x9e,
+  connectionRateExceeded: 0x9f,
 } as const
 
 /** Identifiers of MQTT 5's properties [MQTT5 2.2.2.2]. */

@@ -5,14 +5,9 @@
  */
 import type { EventLog, LogRecord, QoS, Route } from '../../log/log.ts'
 import { topicFault } from '../../log/topics.ts'
+import type { LimitName, MqttLimits } from '../limits.ts'
 import { PacketType, Reason, varintBytes, writeVarint } from './packets.ts'
 import { checkPublishProperties, isMqttString } from './properties.ts'
-
-/**
- * Longer topics and deeper ones are refused: names are kept in memory, per topic and per segment.
- */
-export const TOPIC_BYTES_MAX = 4096
-export const TOPIC_LEVELS_MAX = 100
 
 /** A decoded PUBLISH; one object per connection, overwritten by the next. */
 export class InboundPublish {
@@ -31,6 +26,8 @@ export interface PacketFault {
   readonly reason: number
   readonly sentence: string
   readonly fatal: boolean
+  /** The limit that was met. */
+  readonly limit?: LimitName
 }
 
 const fatal = (reason: number, sentence: string): PacketFault => ({ reason, sentence, fatal: true })
@@ -48,11 +45,13 @@ export class PublishDecoder {
   readonly packet = new InboundPublish()
   private readonly log: EventLog
   private readonly version: number
+  private readonly limits: MqttLimits
   private lastRoute: Route | undefined
 
-  constructor(log: EventLog, version: number) {
+  constructor(log: EventLog, version: number, limits: MqttLimits) {
     this.log = log
     this.version = version
+    this.limits = limits
   }
 
   /** Fills `packet` from a body; a fault leaves it without meaning. */
@@ -124,11 +123,12 @@ export class PublishDecoder {
   private topicRefused(name: string): PacketFault | undefined {
     const fault = topicFault(name)
     if (fault !== undefined) return fatal(Reason.topicNameInvalid, `the topic ${fault}`)
-    const limit = topicLimitFault(name)
+    const met = topicLimitMet(name, this.limits)
     // MQTT 5 can refuse one message; MQTT 3.1.1 can only end the connection.
-    if (limit !== undefined) {
-      const sentence = `the topic ${limit}`
-      return { reason: Reason.topicNameInvalid, sentence, fatal: this.version < 5 }
+    if (met !== undefined) {
+      const sentence = `the topic ${met.sentence}`
+      const { limit } = met
+      return { reason: Reason.topicNameInvalid, sentence, fatal: this.version < 5, limit }
     }
     if (name.startsWith('$')) {
       return { reason: Reason.notAuthorized, sentence: 'topics with $ are reserved', fatal: false }
@@ -138,9 +138,16 @@ export class PublishDecoder {
 }
 
 /** Why a valid topic name is more than Sluice takes; undefined when it is not. */
-export function topicLimitFault(name: string): string | undefined {
-  if (Buffer.byteLength(name) > TOPIC_BYTES_MAX) return `is longer than ${TOPIC_BYTES_MAX} bytes`
-  if (levelsOf(name) > TOPIC_LEVELS_MAX) return `has more than ${TOPIC_LEVELS_MAX} levels`
+export function topicLimitMet(
+  name: string,
+  { topicBytesMax, topicLevelsMax }: MqttLimits,
+): { readonly limit: LimitName; readonly sentence: string } | undefined {
+  if (Buffer.byteLength(name) > topicBytesMax) {
+    return { limit: 'topic', sentence: `is longer than ${topicBytesMax} bytes` }
+  }
+  if (levelsOf(name) > topicLevelsMax) {
+    return { limit: 'topic-levels', sentence: `has more than ${topicLevelsMax} levels` }
+  }
   return undefined
 }
 
@@ -158,15 +165,21 @@ function sameBytes(known: Uint8Array, bytes: Buffer, at: number, end: number): b
   return true
 }
 
-/** How a record is sent to one subscriber. */
-export interface OutboundPublish {
-  readonly record: LogRecord
-  readonly qos: QoS
-  readonly retain: boolean
-  readonly dup: boolean
-  readonly packetId: number
+/** How a record is sent to one client: filled anew for each message, so that none is made. */
+export class OutboundPublish {
+  record: LogRecord | undefined
+  qos: QoS = 0
+  retain = false
+  dup = false
+  packetId = 0
   /** MQTT 5 only; empty otherwise. */
-  readonly subscriptionIds: readonly number[]
+  subscriptionIds: readonly number[] = []
+  /** Encoded properties that come behind the publisher's; MQTT 5 only, empty otherwise. */
+  extra: Uint8Array = new Uint8Array(0)
+  /** Where the record's bytes hold its message expiry; -1: nowhere. */
+  expiryAt = -1
+  /** What is left of it, seconds [MQTT-3.3.2-6]. */
+  remainingS = 0
 }
 
 /** Bytes of the whole packet, or of its remaining length; both follow from the same parts. */
@@ -175,11 +188,12 @@ export function remainingLengthOf(
   version: number,
   qos: QoS,
   subscriptionIds: readonly number[],
+  extraBytes: number,
 ): number {
   const topicBytes = record.topicEnd - record.topicAt
   const remaining = 2 + topicBytes + (qos > 0 ? 2 : 0) + (record.payloadEnd - record.payloadAt)
   if (version < 5) return remaining
-  const properties = record.payloadAt - record.propertiesAt + idsBytes(subscriptionIds)
+  const properties = record.payloadAt - record.propertiesAt + idsBytes(subscriptionIds) + extraBytes
   return remaining + varintBytes(properties) + properties
 }
 
@@ -191,7 +205,8 @@ export function writePublish(
   version: number,
   remainingLength: number,
 ): number {
-  const { record, qos } = out
+  const { qos } = out
+  const record = out.record as LogRecord
   target[at] = (PacketType.publish << 4) | (out.dup ? 8 : 0) | (qos << 1) | (out.retain ? 1 : 0)
   let next = writeVarint(target, remainingLength, at + 1)
   const topicBytes = record.topicEnd - record.topicAt
@@ -204,14 +219,25 @@ export function writePublish(
   }
   if (version === 5) {
     const own = record.payloadAt - record.propertiesAt
-    next = writeVarint(target, own + idsBytes(out.subscriptionIds), next)
-    next = copyRange(record.bytes, record.propertiesAt, record.payloadAt, target, next)
+    next = writeVarint(target, own + idsBytes(out.subscriptionIds) + out.extra.length, next)
+    if (out.expiryAt >= 0) next = copyProperties(out, target, next)
+    else next = copyRange(record.bytes, record.propertiesAt, record.payloadAt, target, next)
+    if (out.extra.length > 0) next = copyRange(out.extra, 0, out.extra.length, target, next)
     for (const id of out.subscriptionIds) {
       target[next++] = 11 // Subscription Identifier [MQTT-3.3.4-3]
       next = writeVarint(target, id, next)
     }
   }
   return copyRange(record.bytes, record.payloadAt, record.payloadEnd, target, next)
+}
+
+/** The publisher's properties with what is left of the message's lifetime. */
+function copyProperties(out: OutboundPublish, target: Buffer, at: number): number {
+  const { expiryAt } = out
+  const record = out.record as LogRecord
+  const end = copyRange(record.bytes, record.propertiesAt, record.payloadAt, target, at)
+  target.writeUInt32BE(out.remainingS, at + expiryAt - record.propertiesAt)
+  return end
 }
 
 function idsBytes(ids: readonly number[]): number {

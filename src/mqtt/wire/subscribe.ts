@@ -6,10 +6,11 @@
 import type { QoS } from '../../log/log.ts'
 import { filterFault } from '../../log/topics.ts'
 import type { Subscription } from '../delivery/subscriptions.ts'
+import type { LimitName, MqttLimits } from '../limits.ts'
 import { BodyReader } from './body-reader.ts'
 import { PacketType, Property, Reason, varintBytes, writeVarint } from './packets.ts'
 import { type PropertyBlock, readProperties } from './property-block.ts'
-import { type PacketFault, topicLimitFault } from './publish.ts'
+import { type PacketFault, topicLimitMet } from './publish.ts'
 
 const SUBSCRIBE_PROPERTIES: ReadonlySet<number> = new Set([
   Property.subscriptionIdentifier,
@@ -24,8 +25,15 @@ const DISCONNECT_PROPERTIES: ReadonlySet<number> = new Set([
 
 /** A filter that is asked for, or the code with which it is refused. */
 export type Asked =
-  | { readonly kind: 'subscription'; readonly subscription: Subscription }
-  | { readonly kind: 'refused'; readonly reason: number }
+  | {
+      readonly kind: 'subscription'
+      readonly subscription: Subscription
+      /** 0: retained messages, 1: only for a new subscription, 2: none [MQTT5 3.8.3.1]. */
+      readonly retainHandling: number
+    }
+  | { readonly kind: 'refused'; readonly reason: number; readonly limit?: LimitName }
+
+export type AskedSubscription = Extract<Asked, { kind: 'subscription' }>
 
 export interface SubscribePacket {
   readonly packetId: number
@@ -51,6 +59,7 @@ export function readSubscribe(
   bodyAt: number,
   end: number,
   version: number,
+  limits: MqttLimits,
 ): SubscribePacket | PacketFault {
   const body = new BodyReader(bytes, bodyAt, end)
   const head = readHead(body, version, SUBSCRIBE_PROPERTIES)
@@ -63,7 +72,7 @@ export function readSubscribe(
     if (body.isBroken) break
     const wrong = filterFault(filter) ?? optionsFault(options, version)
     if (wrong !== undefined) return fault(Reason.malformedPacket, `a topic filter ${wrong}`)
-    asked.push(askedFor(filter, options, id, version))
+    asked.push(askedFor(filter, options, id, version, limits))
   }
   if (body.isBroken) return fault(Reason.malformedPacket, 'SUBSCRIBE is cut short')
   // [MQTT-3.8.3-2]
@@ -93,12 +102,16 @@ export function readUnsubscribe(
   return { packetId: head.packetId, filters }
 }
 
-/** Why a DISCONNECT is malformed [MQTT-3.14.1-1]; undefined when it is not. */
+/**
+ * Why a DISCONNECT is malformed [MQTT-3.14.1-1]; undefined when it is not. `maySetExpiry`: CONNECT
+ * asked for a session that outlives the connection.
+ */
 export function disconnectFault(
   bytes: Buffer,
   bodyAt: number,
   end: number,
   version: number,
+  maySetExpiry: boolean,
 ): PacketFault | undefined {
   if (bodyAt === end) return undefined
   if (version < 5) return fault(Reason.malformedPacket, 'DISCONNECT has a body')
@@ -107,6 +120,10 @@ export function disconnectFault(
   if (!body.isAtEnd) {
     const properties = readProperties(body.block(), DISCONNECT_PROPERTIES)
     if (properties.kind === 'invalid') return fault(properties.reason, properties.sentence)
+    // [MQTT-3.14.2-2]
+    if (!maySetExpiry && (properties.numbers.get(Property.sessionExpiry) ?? 0) > 0) {
+      return fault(Reason.protocolError, 'DISCONNECT sets a session expiry that CONNECT did not')
+    }
   }
   const whole = !body.isBroken && body.isAtEnd
   return whole ? undefined : fault(Reason.malformedPacket, 'DISCONNECT is malformed')
@@ -160,15 +177,25 @@ function optionsFault(options: number, version: number): string | undefined {
   return ((options >> 4) & 3) === 3 ? 'has retain handling 3' : undefined
 }
 
-function askedFor(filter: string, options: number, id: number | undefined, version: number): Asked {
+function askedFor(
+  filter: string,
+  options: number,
+  id: number | undefined,
+  version: number,
+  limits: MqttLimits,
+): Asked {
   if (filter.startsWith('$share/')) {
     return { kind: 'refused', reason: version < 5 ? 0x80 : Reason.sharedNotSupported }
   }
-  if (topicLimitFault(filter) !== undefined) {
-    return { kind: 'refused', reason: version < 5 ? 0x80 : Reason.topicFilterInvalid }
+  const met = topicLimitMet(filter, limits)
+  if (met !== undefined) {
+    const reason = version < 5 ? 0x80 : Reason.topicFilterInvalid
+    return { kind: 'refused', reason, limit: met.limit }
   }
   const qos = (options & 3) as QoS
   const noLocal = version === 5 && (options & 4) !== 0
   const retainAsPublished = version === 5 && (options & 8) !== 0
-  return { kind: 'subscription', subscription: { filter, qos, noLocal, retainAsPublished, id } }
+  const subscription = { filter, qos, noLocal, retainAsPublished, id }
+  const retainHandling = version === 5 ? (options >> 4) & 3 : 0
+  return { kind: 'subscription', subscription, retainHandling }
 }
