@@ -17,6 +17,7 @@ import { HOLE_TABLE } from '../src/log/repair/holes.ts'
 import { SEGMENT_TABLES } from '../src/log/segment.ts'
 import { migrate } from '../src/log/state/tables.ts'
 import { emptyStats } from '../src/mqtt/stats.ts'
+import { appendAll } from './contract/event-log-support.ts'
 import { emptyFolder, keep, open, segmentFiles, stream } from './log/given.ts'
 import { runCli } from './support/cli-context.ts'
 import { collectingLogger } from './support/logger.ts'
@@ -38,6 +39,7 @@ async function segments(): Promise<string[]> {
   const dataDir = await emptyFolder()
   const log = await open(dataDir, [stream('a', { partitions: 3 })], { segmentBytes: 8192 })
   for (const topic of ['a/ü/😀', 'a/b', 'a']) await keep(log, topic, 150)
+  await appendAll(log, [{ topic: 'a/b', qos: 2, packetId: 65_535, retain: true, will: true }])
   await log.close()
   return segmentFiles(dataDir, 'a')
     .filter((name) => /^\d{16}\.db$/.test(name))
@@ -53,12 +55,13 @@ describe.skipIf(!hasPython)('the script that verifies a segment', () => {
       const said = execFileSync('python3', [script, file], { encoding: 'utf8' })
       return Number(/^(\d+) records verified, 0 damaged\n$/.exec(said)?.[1])
     })
-    expect(verified.reduce((sum, count) => sum + count, 0)).toBe(450)
+    expect(verified.reduce((sum, count) => sum + count, 0)).toBe(451)
   })
 
   it.each([
     ['payload', "UPDATE record SET payload = x'00' WHERE position = 3"],
     ['topic', "UPDATE topic SET name = 'a/c' WHERE id = (SELECT topic FROM record LIMIT 1)"],
+    ['packet identifier', 'UPDATE record SET flags = flags + 256 WHERE position = 3'],
     ['time', 'UPDATE record SET time = time + 1 WHERE position = 3'],
   ])('names a record whose %s has changed', async (_what, damage) => {
     const script = await verifier()
@@ -102,7 +105,9 @@ describe('the tables of the format', () => {
 
 it('lists every command in the README, and none that is not there', async () => {
   const { out } = await runCli(['--help'])
-  const commands = [...out.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name]) => name)
+  const commands = [...out.matchAll(/^ {2}([a-z-]+)(?: \[options\]| {2,}\S)/gm)].map(
+    ([, name]) => name,
+  )
   expect(commands.length).toBeGreaterThan(5)
   const rows = [...document('README.md').matchAll(/^\| `sluice ([a-z-]+)/gm)]
   expect(rows.map(([, name]) => name).toSorted()).toEqual(commands.toSorted())

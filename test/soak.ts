@@ -17,6 +17,18 @@ interface Soak {
 
 const soaks: readonly Soak[] = [
   {
+    name: 'bridge',
+    test: 'test/wire/bridge.test.ts',
+    variable: 'SLUICE_BRIDGE_SECONDS',
+    count: 60,
+  },
+  {
+    name: 'bridge-random',
+    test: 'test/bridge/random.test.ts',
+    variable: 'SLUICE_BRIDGE_SEEDS',
+    count: 200,
+  },
+  {
     name: 'kill',
     test: 'test/crash/kill.test.ts',
     variable: 'SLUICE_KILL_ROUNDS',

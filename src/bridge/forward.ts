@@ -95,7 +95,6 @@ export class Forward implements LaneSource {
     this.notes = new GapNotes({ gaps: log.state.gaps, cursor, stream, logger })
     this.live = new Lane(this, 0, Number.POSITIVE_INFINITY)
     this.backfill = new Lane(this, 0, 0)
-    this.message.qos = settings.qos
   }
 
   /** Finds its place; nothing is sent before `attach`. */
@@ -369,6 +368,7 @@ export class Forward implements LaneSource {
       if (this.passes(lane, record)) continue
       const { message } = this
       message.topic = this.topics.of(record)
+      message.qos = this.settings.qos
       message.retain = record.retain
       message.payload = this.payloadOf(record)
       message.properties = this.propertiesOf(record)
@@ -396,6 +396,7 @@ export class Forward implements LaneSource {
     if (unit?.payload === undefined) return false
     const { message } = this
     message.topic = this.topics.ofBatch()
+    message.qos = this.settings.qos
     message.retain = false
     message.payload = unit.payload
     message.properties = NONE

@@ -84,6 +84,8 @@ class MqttConnection implements UplinkConnection {
   /** PUBCOMPs that a resumed session owes before identifiers are used again. */
   private releasing = 0
   private sessionPresent = false
+  private takesRetained = true
+  private qosMax: 0 | 1 | 2 = 2
   /** Came down and not taken yet. */
   private receiving = 0
   private heldBack: (() => void)[] = []
@@ -123,7 +125,10 @@ class MqttConnection implements UplinkConnection {
     return this.output.sizeOf(message)
   }
 
+  /** What the upstream does not have it is not sent: it would end the link [MQTT5 3.2.2.3.4]. */
   publish(message: OutboundMessage, waiter: PublishWaiter): void {
+    if (!this.takesRetained) message.retain = false
+    if (message.qos > this.qosMax) message.qos = this.qosMax
     this.output.publish(message, waiter)
   }
 
@@ -164,7 +169,10 @@ class MqttConnection implements UplinkConnection {
     })
     client.on('packetreceive', (packet) => this.packet(packet))
     client.on('connect', (connack) => {
-      const properties = connack.properties
+      if (this.closed) return
+      const { properties } = connack
+      this.takesRetained = properties?.retainAvailable !== false
+      this.qosMax = qosMaxOf(properties?.maximumQoS)
       this.packetBytesMax = properties?.maximumPacketSize ?? this.packetBytesMax
       this.sessionPresent = connack.sessionPresent
       this.output.open(client.stream, properties?.receiveMaximum ?? 65_535)
@@ -255,6 +263,11 @@ function inboundOf(packet: IPublishPacket): {
   )
   const expiryS = properties?.messageExpiryInterval
   return { topic, payload: bytes, qos, retain, userProperties, expiryS }
+}
+
+/** Without the property an MQTT 5 broker takes all of them [MQTT5 3.2.2.3.4]. */
+function qosMaxOf(said: number | undefined): 0 | 1 | 2 {
+  return said === 0 || said === 1 ? said : 2
 }
 
 /** Ids of SUBSCRIBE and UNSUBSCRIBE, apart from those of our own PUBLISHes. */

@@ -3,7 +3,7 @@
  * then printable text; then CBOR, only if one array, map or tagged item fills the payload to its
  * last byte; otherwise it is bytes.
  */
-import { cborToJson } from './cbor.ts'
+import { cborToJson } from '../base/cbor-json.ts'
 
 export type Payload =
   /** One JSON value, on one line and with every digit that was sent. */

@@ -39,7 +39,7 @@ import type { Task, Turns } from './turns.ts'
 /** Further behind than this it works in slices; nearer it keeps up like any subscriber. */
 const LAG_OF_HISTORY = 8192
 const SENT_BETWEEN_LOOKS = 32
-const SENT_IN_SLICE_MAX = 1024
+const SENT_IN_SLICE_MAX = 4096
 /** What waits in all lanes together, at least 64 KiB each. */
 const WAITING_BYTES = 16 * 1024 * 1024
 const LANE_BYTES_MIN = 64 * 1024

@@ -37,7 +37,8 @@ export type ConsumerName =
 
 /** Undefined: an ordinary topic filter. */
 export function parseConsumerName(text: string): ConsumerName | undefined {
-  if (text.startsWith('$share/')) return parseShare(text.slice('$share/'.length))
+  if (text === '$share' || text.startsWith('$share/'))
+    return parseShare(text.slice('$share/'.length))
   if (text === '$queue' || text.startsWith('$queue/')) return parseQueue(text)
   if (text === '$stream' || /^\$stream[/@]/.test(text)) return parseReplay(text)
   return undefined

@@ -32,7 +32,7 @@ const LAG_OF_HISTORY = 8192
 /** Sent between two looks at the time. */
 const SENT_BETWEEN_LOOKS = 32
 /** Sent in a slice at most, whatever the clock says. */
-const SENT_IN_SLICE_MAX = 1024
+const SENT_IN_SLICE_MAX = 4096
 
 const NO_PROPERTIES: readonly (readonly [string, string])[] = []
 const nobodyAsks: Settled = () => undefined
@@ -76,7 +76,8 @@ export class Replay implements Task, FeedOwner, InOrderOwner {
   private readonly unseek: (() => void) | undefined
   private open: InOrder | undefined
   private settledEnd = 0
-  private blocked = false
+  /** Until there is room; and first until whoever began it knows it, to say so. */
+  private blocked = true
   private failing = false
   private stopped = false
 
@@ -90,12 +91,12 @@ export class Replay implements Task, FeedOwner, InOrderOwner {
     if (cursor === undefined) {
       const from = await log.locate(stream, start)
       const missed = await missedBefore(log, stream, start)
-      return new Replay(parts, options, from, missed)
+      return new Replay(parts, options, from, missed).beginSoon()
     }
     const known = await log.state.cursors.open(cursor, stream, 'stream', start)
     const replay = new Replay(parts, options, placeOf(known), undefined)
     await replay.gapTeller?.start()
-    return replay
+    return replay.beginSoon()
   }
 
   private constructor(
@@ -123,6 +124,11 @@ export class Replay implements Task, FeedOwner, InOrderOwner {
     }
     const { log, watch } = parts
     this.feed = new Feed({ log, watch, stream, filter, partition }, from, this)
+  }
+
+  private beginSoon(): this {
+    setImmediate(() => this.roomy())
+    return this
   }
 
   /** Records that it has not sent, those that its filter leaves out included. */

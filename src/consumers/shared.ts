@@ -40,6 +40,8 @@ export interface SharedJoining {
   readonly qos: QoS
   readonly retainAsPublished: boolean
   readonly subscriptionIds: readonly number[]
+  /** What it may not have goes to another, and to nobody when none of them may. */
+  readonly mayReceive?: (topic: string) => boolean
 }
 
 export interface SharedParts {
@@ -72,6 +74,7 @@ export class Shared {
   private reading = false
   private failing = false
   private closed = false
+  private durable: boolean
 
   /** Goes on where its cursors stand. Rejects with `storage`. */
   static async open(parts: SharedParts, options: SharedOptions): Promise<Shared> {
@@ -93,10 +96,28 @@ export class Shared {
   private constructor(parts: SharedParts, options: SharedOptions) {
     this.parts = parts
     this.options = options
+    this.durable = options.durable
   }
 
   get isEmpty(): boolean {
     return this.members.length === 0
+  }
+
+  /** D3 from now on: a member has a persistent session. Rejects with `storage`. */
+  async makeDurable(): Promise<void> {
+    if (this.durable) return
+    const { streams, state } = this.parts.log
+    for (const { name } of streams) {
+      await state.cursors.open(this.cursorOf(name), name, 'stream', { kind: 'latest' })
+    }
+    this.durable = true
+    for (const { name } of streams) this.unsettled.set(name, new Set())
+    const open = this.members.flatMap(({ out }) => [...out])
+    for (const deque of [this.again, this.waiting]) {
+      for (let i = 0; i < deque.length; i++) open.push(deque.at(i) as LogRecord)
+    }
+    open.sort((a, b) => a.position - b.position)
+    for (const { stream, position } of open) this.unsettled.get(stream)?.add(position)
   }
 
   /** A member that joins again has changed how it subscribes. */
@@ -175,12 +196,16 @@ export class Shared {
 
   /** To the next member with room; false when nobody has any. */
   private send(record: LogRecord): boolean {
+    let isWanted = this.members.length === 0
     for (let i = 0; i < this.members.length; i++) {
       this.turn = (this.turn + 1) % this.members.length
       const taking = this.members[this.turn]
+      if (taking?.joining.mayReceive?.(record.topic) === false) continue
+      isWanted = true
       if (taking !== undefined && this.sendTo(record, taking)) return true
     }
-    return false
+    if (!isWanted) this.unsettled.get(record.stream)?.delete(record.position)
+    return !isWanted
   }
 
   private sendTo(record: LogRecord, { joining, out }: Taking): boolean {
@@ -206,7 +231,7 @@ export class Shared {
   }
 
   private takeUp(record: LogRecord): void {
-    if (!this.options.durable || record.stream === '') return
+    if (!this.durable || record.stream === '') return
     const isOpen = this.members.some(({ out }) => out.has(record))
     if (isOpen) this.unsettled.get(record.stream)?.add(record.position)
   }
@@ -294,7 +319,7 @@ export class Shared {
 
   /** D3. */
   private commit(): void {
-    if (this.closed || !this.options.durable) return
+    if (this.closed || !this.durable) return
     const { watch, log } = this.parts
     for (const [stream, positions] of this.unsettled) {
       const [first] = positions
@@ -306,7 +331,7 @@ export class Shared {
     }
   }
 
-  private cursorOf(stream: string): string {
+  cursorOf(stream: string): string {
     return `share/${this.options.group}/${this.options.filter}/${stream}`
   }
 }

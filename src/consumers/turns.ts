@@ -56,7 +56,7 @@ export class Turns {
     this.scheduled = true
     const run = (): void => this.slice()
     if (restUs < 1000) setImmediate(run)
-    else setTimeout(run, restUs / 1000)
+    else setTimeout(run, Math.ceil(restUs / 1000))
   }
 
   private slice(): void {

@@ -1,7 +1,7 @@
 /**
  * What waits in a queue, by priority: 0 goes first, 9 last. So that 9 is not kept waiting for ever,
  * a message counts as if it had come 10 s later for each step of its priority: a 9 goes before a 0
- * that came more than 90 s after it. What is given back goes before all that is new in its priority.
+ * that came more than 90 s after it. What is given back goes before what is new in its priority.
  */
 import { Deque } from '../base/deque.ts'
 

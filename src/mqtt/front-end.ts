@@ -11,6 +11,7 @@ import { type ConnectedParts, Connection, type ConnectionHost } from './connecti
 import type { CatchUpParts } from './delivery/catch-up.ts'
 import type { Outbound } from './delivery/outbound.ts'
 import { Router } from './delivery/router.ts'
+import { SharedScans } from './delivery/shared-scan.ts'
 import type { Subscriber } from './delivery/subscriber.ts'
 import type { SubscriptionTree } from './delivery/subscriptions.ts'
 import { Backlog } from './ingest/backlog.ts'
@@ -68,6 +69,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
   readonly wills: Wills
   private readonly sys: Sys
   private readonly atSubscribe: RetainedAtSubscribe
+  readonly scans: SharedScans<Subscriber>
   readonly sessions: Sessions
   private readonly clients: Clients
   private readonly pausedTimer: NodeJS.Timeout
@@ -92,6 +94,11 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       decoder: (version) => this.decoder(version),
       keptEnd: (stream) => this.router.keptEnd(stream),
       admitsRetained: (topic) => this.admitsRetained(topic),
+    })
+    this.scans = new SharedScans({
+      log,
+      ridersOf: (topic) => this.router.tree.match(topic).map(({ subscriber }) => subscriber),
+      flush: () => this.flush(),
     })
     const { settings } = parts
     this.sessions = new Sessions({

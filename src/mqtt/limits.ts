@@ -9,6 +9,8 @@ export interface MqttLimits {
   readonly clientIdBytesMax: number
   /** A connection with more than this unsent gets nothing more until some of it is sent. */
   readonly unsentBytesMax: number
+  /** An MQTT 5 client that may be silent for longer is told to use this; 0: any may. */
+  readonly keepAliveMaxS: number
 }
 
 /** What a client may publish; it is read more slowly beyond that, and nothing is dropped. */

@@ -328,6 +328,25 @@ test('leaves out what is older than max_lag, with a gap', async () => {
   ])
 })
 
+test('lets its stream refuse new messages past max_lag where it is told to', async () => {
+  const forward = { ...plainForward, maxLag: { ageMs: 60_000, onLag: 'refuse' as const } }
+  const backoff = { firstMs: 1000, mostMs: 3000, stableAfterMs: 1000 }
+  const { bridges, appendMany, arrived, time, upstream, log } = await given({
+    backoff,
+    forwards: [forward],
+  })
+  upstream.refusal = { kind: 'refused', sentence: 'is not there' }
+  bridges.start()
+  appendMany(10)
+  await time.pass(70_000)
+  expect(log.full.get('telemetry')).toContain('lags more than its max_lag')
+  upstream.refusal = undefined
+  await time.pass(20_000)
+  expect(log.full.has('telemetry')).toBe(false)
+  expect(arrived()).toEqual(numbers(0, 10))
+  expect(log.state.gaps.list()).toEqual([])
+})
+
 test('waits longer with each failure, and no less until a link was stable (K2)', async () => {
   const { bridges, time, upstream } = await given({}, { seed: 7 })
   upstream.refusal = { kind: 'refused', sentence: 'is not there: nobody listens' }

@@ -28,6 +28,39 @@ test('publishes a command here under its topic, and takes it only once it is kep
   expect(Buffer.from(local[0]?.payload ?? []).toString()).toBe('on')
 })
 
+test('acknowledges a command only once it is kept (W1)', async () => {
+  const fixture = await given({ receives })
+  fixture.bridges.start()
+  await fixture.time.pass(10)
+  let keep: (isKept: boolean) => void = () => undefined
+  fixture.keeps = () =>
+    new Promise((resolve) => {
+      keep = resolve
+    })
+  let isTaken = false
+  void fixture.upstream.send({ topic: 'sites/gw-1/commands/a' }).then(() => {
+    isTaken = true
+  })
+  await turns()
+  expect(isTaken).toBe(false)
+  keep(true)
+  await turns()
+  expect(isTaken).toBe(true)
+})
+
+test('asks again for a command that storage refused (W2)', async () => {
+  const fixture = await given({ receives })
+  fixture.bridges.start()
+  await fixture.time.pass(10)
+  fixture.keeps = async () => false
+  void fixture.upstream.send({ topic: 'sites/gw-1/commands/a' })
+  await turns()
+  const [status] = await fixture.bridges.status()
+  expect(status?.state).toBe('lost')
+  expect(status?.sentence).toContain('cannot be kept here now')
+  expect(status?.received).toBe(0)
+})
+
 test('gives a command what is left of its time', async () => {
   const { bridges, time, upstream, local } = await given({ receives })
   bridges.start()

@@ -96,6 +96,8 @@ export interface Given {
   readonly upstream: FakeUpstream
   readonly local: LocalMessage[]
   readonly complaints: string[]
+  /** Whether what comes down is kept; tests replace it. */
+  keeps: () => Promise<boolean>
   bridges: Bridges
   append(topic: string, payload?: string, client?: string): LogRecord
   appendMany(count: number, topic?: string): void
@@ -147,6 +149,7 @@ export async function given(
     for (let i = 0; i < many; i++) append(topic, String(count++))
     log.flush()
   }
+  const unopened = {} as Bridges
   const open = (changed: Partial<BridgeSettings>): Promise<Bridges> =>
     openBridges({
       bridges: [{ ...plainBridge, ...settings, ...changed }],
@@ -154,7 +157,7 @@ export async function given(
       log,
       publishLocal: async (message) => {
         local.push({ ...message, payload: Buffer.from(message.payload ?? NONE) })
-        return true
+        return await made.keeps()
       },
       roomBytes: () => undefined,
       clock: time.clock,
@@ -164,12 +167,13 @@ export async function given(
       uplink: () => upstream,
     })
   const made: Given = {
+    keeps: async () => true,
     time,
     log,
     upstream,
     local,
     complaints,
-    bridges: await open({}),
+    bridges: unopened,
     append,
     appendMany,
     arrived: () => upstream.arrived.map(({ payload }) => payload.toString()),
@@ -180,6 +184,7 @@ export async function given(
       await time.pass(0)
     },
   }
+  made.bridges = await open({})
   onTestFinished(async () => {
     await made.bridges.stop()
     await log.close()

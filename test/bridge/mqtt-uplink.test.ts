@@ -6,7 +6,7 @@ import path from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { connackReason, disconnectReason, errorReason } from '../../src/bridge/close-reasons.ts'
 import { MqttUplink, type MqttUplinkSettings } from '../../src/bridge/mqtt-uplink.ts'
-import type { CloseReason } from '../../src/bridge/uplink.ts'
+import { type CloseReason, OutboundMessage } from '../../src/bridge/uplink.ts'
 import { authority, hasOpenssl } from '../support/certificates.ts'
 import { eventually, frontEnd } from '../support/front-end.ts'
 import { describeWithMosquitto, type Mosquitto, startMosquitto } from '../support/mosquitto.ts'
@@ -90,6 +90,39 @@ describeWithMosquitto('the MQTT uplink', () => {
     writeFileSync(passwordFile, 'wrong\n')
     const reason = await attempt({ url: broker.url, protocol, username: 'gw', passwordFile })
     expect(reason?.kind).toBe('not-authorized')
+  })
+
+  test('sends no more than the upstream says that it has', async () => {
+    const broker = await startMosquitto([
+      'allow_anonymous true',
+      'max_qos 1',
+      'retain_available false',
+    ])
+    let settled: number | undefined
+    let closed: CloseReason | undefined
+    const connection = new MqttUplink({ ...plain, url: broker.url }).connect({
+      connected: () => {
+        const message = new OutboundMessage()
+        message.topic = Buffer.from('a')
+        message.qos = 2
+        message.retain = true
+        const waiter = {
+          settled: (reason: number) => {
+            settled = reason
+          },
+        }
+        connection.publish(message, waiter)
+      },
+      message: () => undefined,
+      roomy: () => undefined,
+      closed: (reason) => {
+        closed = reason
+      },
+    })
+    await eventually(() => settled !== undefined || closed !== undefined, 'it is answered')
+    expect(settled).toBe(0)
+    connection.close({ kind: 'local', sentence: 'the test ends' })
+    await eventually(() => closed !== undefined, 'it ends')
   })
 
   test('says when it is no WebSocket that listens there', async () => {

@@ -7,8 +7,9 @@ import { expect, test } from 'vitest'
 import { SeededRandom } from '../../src/base/random.ts'
 import { decodeBatch } from '../../src/bridge/batch.ts'
 import type { ForwardSettings } from '../../src/bridge/settings.ts'
+import type { Arrived } from '../support/fake-uplink.ts'
 import { eventually } from '../support/front-end.ts'
-import { type Given, given, plainForward } from './given.ts'
+import { given, plainForward } from './given.ts'
 
 const WINDOW = 8
 const seeds = Number(process.env['SLUICE_BRIDGE_SEEDS'] ?? 6)
@@ -23,8 +24,7 @@ const variants: Readonly<Record<string, Partial<ForwardSettings>>> = {
   },
 }
 
-async function payloadsAt(fixture: Given, isBatch: boolean): Promise<number[]> {
-  const { arrived } = fixture.upstream
+async function numbersIn(arrived: readonly Arrived[], isBatch: boolean): Promise<number[]> {
   if (!isBatch) return arrived.map(({ payload }) => Number(payload.toString()))
   const batches = await Promise.all(arrived.map(({ payload }) => decodeBatch(payload)))
   return batches.flatMap(({ records }) =>
@@ -81,8 +81,10 @@ for (const [name, variant] of Object.entries(variants)) {
         await time.pass(1000)
         return (await fixture.bridges.status())[0]?.forwards[0]?.lagRecords === 0
       }, 'everything is sent')
-      const payloads = await payloadsAt(fixture, forward.batch !== undefined)
-      expect(new Set(payloads).size).toBe(appended)
+      const isBatch = forward.batch !== undefined
+      const acknowledged = await numbersIn(upstream.acknowledged, isBatch)
+      expect(new Set(acknowledged).size).toBe(appended)
+      const payloads = await numbersIn(upstream.arrived, isBatch)
       const perMessage = forward.batch?.records ?? 1
       const repeats = payloads.length - appended
       expect(repeats).toBeLessThanOrEqual((interruptions + 1) * WINDOW * perMessage)

@@ -20,11 +20,12 @@ describe('sluice backup and sluice restore', () => {
     const { dataDir, target, copy } = await given()
     const made = await runCli(['backup', target, '--data', dataDir])
     expect(made).toMatchObject({ code: 0, err: '' })
-    const [first, second, third] = made.out.split('\n')
+    const [first, builtIn, second, third] = made.out.split('\n')
     expect(first).toBe(`${dataDir} is backed up in ${target}`)
+    expect(builtIn).toBe('  default  [0, 0)  1 segment')
     expect(second).toBe('  telemetry  [0, 3)  1 segment')
     expect(third).toMatch(
-      /^1 segment, [\d.]+ KiB: 0 kept from the backup before, 0 linked, 1 copied$/,
+      /^2 segments, [\d.]+ KiB: 0 kept from the backup before, 0 linked, 2 copied$/,
     )
     const back = await runCli(['restore', target, '--data', copy])
     expect(back).toMatchObject({ code: 0, err: '' })

@@ -7,7 +7,8 @@ import { givenLog, streamOf } from '../support/data-dir.ts'
 const START_MS = Date.UTC(2026, 0, 31, 8)
 
 async function givenTwo() {
-  const streams = [streamOf('empty', 'none'), streamOf('telemetry', '#')]
+  // The built-in stream is the empty one.
+  const streams = [streamOf('telemetry', '#')]
   const given = await givenLog(streams, START_MS)
   await appendText(given.log, 'devices/a', ['1', '2'])
   given.clock.advance(1000)
@@ -23,7 +24,7 @@ describe('sluice streams', () => {
     const lines = out.trimEnd().split('\n')
     expect(lines).toHaveLength(3)
     expect(lines[0]).toMatch(/^STREAM +RECORDS +SEGMENTS +SIZE +FIRST +LAST +PARTITIONS$/)
-    expect(lines[1]).toMatch(/^empty +0 /)
+    expect(lines[1]).toMatch(/^default +0 /)
     const times = '2026-01-31T08:00:00.000Z {2}2026-01-31T08:00:01.000Z'
     expect(lines[2]).toMatch(
       new RegExp(`^telemetry +3 +1 +[\\d.]+ KiB +${times} +0\\[0, \\d\\) 1\\[`),
@@ -37,7 +38,12 @@ describe('sluice streams', () => {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line))
-    expect(empty).toMatchObject({ stream: 'empty', records: 0, first_time: null, last_time: null })
+    expect(empty).toMatchObject({
+      stream: 'default',
+      records: 0,
+      first_time: null,
+      last_time: null,
+    })
     expect(telemetry).toMatchObject({
       stream: 'telemetry',
       first: 0,

@@ -10,8 +10,8 @@ import { openLog } from '../../src/log/open.ts'
 import { NOON_MS, stream } from './given.ts'
 import { type Durable, GroupRun } from './model.ts'
 
-const SEEDS = Number(process.env['CONSUMER_SEEDS'] ?? 8)
-const FIRST_SEED = Number(process.env['CONSUMER_SEED'] ?? 1)
+const SEEDS = Number(process.env['SLUICE_CONSUMER_SEEDS'] ?? 8)
+const FIRST_SEED = Number(process.env['SLUICE_SEED'] ?? 1)
 
 /** The log stays as it is: restarts are of the consumers alone. */
 function inMemory(log: EventLog): Durable {

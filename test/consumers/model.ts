@@ -112,7 +112,10 @@ export class GroupRun {
 
   private async join(): Promise<void> {
     if (this.members.size >= 6 || this.consumers === undefined) return
-    const member = new TestMember(`m${this.names++}`, 1 + this.random.below(20))
+    const member = new TestMember(
+      `m${this.names++}`,
+      1 + this.random.below(this.random.oneIn(3) ? 300 : 20),
+    )
     const send = member.send.bind(member)
     member.send = (record, how, settled) => {
       if (!member.hasRoom) return false

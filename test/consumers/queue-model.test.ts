@@ -15,8 +15,8 @@ import { appendText } from '../support/append.ts'
 import { propertyOf, type Sent, TestMember } from '../support/member.ts'
 import { NOON_MS, stream, turns } from './given.ts'
 
-const SEEDS = Number(process.env['CONSUMER_SEEDS'] ?? 20)
-const FIRST_SEED = Number(process.env['CONSUMER_SEED'] ?? 1)
+const SEEDS = Number(process.env['SLUICE_CONSUMER_SEEDS'] ?? 20)
+const FIRST_SEED = Number(process.env['SLUICE_SEED'] ?? 1)
 const MAX_DELIVERIES = 4
 
 const jobs = {

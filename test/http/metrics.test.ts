@@ -139,7 +139,7 @@ describe('the metrics', () => {
     expect(samples.get('sluice_bounds_failures_total')).toBe(2)
     expect(samples.has('sluice_stream_end_position{stream="telemetry"}')).toBe(false)
     expect(samples.get('sluice_boot_number')).toBe(1)
-    expect(logger.lines).toEqual(['warn: the bounds of the log cannot be read'])
+    expect(logger.lines).toEqual(['warn: bounds of the log cannot be read'])
   })
 
   it('measure the process', async () => {

@@ -23,7 +23,10 @@ export interface Arrived {
 }
 
 export class FakeUpstream implements Uplink {
+  /** All that was sent to it, in order. */
   readonly arrived: Arrived[] = []
+  /** What of it was acknowledged: the rest may as well have been lost on the way. */
+  readonly acknowledged: Arrived[] = []
   connections = 0
   receiveMaximum = 65_535
   packetBytesMax = 268_435_460
@@ -73,7 +76,12 @@ export class FakeConnection implements UplinkConnection {
   readonly events: UplinkEvents
   private readonly upstream: FakeUpstream
   private readonly number: number
-  private readonly waiting: { waiter: PublishWaiter; reason: number; qos: number }[] = []
+  private readonly waiting: {
+    waiter: PublishWaiter
+    reason: number
+    qos: number
+    arrived: Arrived
+  }[] = []
   private unsent = 0
   private isUp = false
   private isClosed = false
@@ -138,7 +146,7 @@ export class FakeConnection implements UplinkConnection {
       connection: this.number,
     }
     this.upstream.arrived.push(arrived)
-    this.waiting.push({ waiter, reason: this.upstream.answer(arrived), qos })
+    this.waiting.push({ waiter, reason: this.upstream.answer(arrived), qos, arrived })
     this.answerSoon()
   }
 
@@ -148,8 +156,10 @@ export class FakeConnection implements UplinkConnection {
 
   /** Acknowledges the oldest `count` messages; all without it. */
   ack(count = this.waiting.length): void {
-    for (const { waiter, reason } of this.waiting.splice(0, count)) {
-      if (!this.isClosed) waiter.settled(reason)
+    for (const { waiter, reason, arrived } of this.waiting.splice(0, count)) {
+      if (this.isClosed) continue
+      this.upstream.acknowledged.push(arrived)
+      waiter.settled(reason)
     }
     this.unsent = 0
     if (this.lacked && this.hasRoom) {
@@ -162,7 +172,9 @@ export class FakeConnection implements UplinkConnection {
   ackOne(pick: (count: number) => number): void {
     if (this.isClosed || this.waiting.length === 0) return
     const [one] = this.waiting.splice(pick(this.waiting.length), 1)
-    one?.waiter.settled(one.reason)
+    if (one === undefined) return
+    this.upstream.acknowledged.push(one.arrived)
+    one.waiter.settled(one.reason)
     this.unsent = 0
     if (this.lacked && this.hasRoom) {
       this.lacked = false

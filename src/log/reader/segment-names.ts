@@ -48,8 +48,8 @@ const WINDOW_FILTER_CHARS_MAX = 64 * 1024
 
 /**
  * Lists of filters resolved to topic ids, for the topics that occur in a window of positions only:
- * so a segment with a million topics costs no more memory than the window's records. A page that goes on
- * inside the window of the page before uses its list again.
+ * so a segment with a million topics costs no more memory than the window's records. A page that
+ * goes on inside the window of the page before uses its list again.
  */
 export class FilterWindows {
   private readonly windows = new Map<string, FilterWindow>()

@@ -33,7 +33,7 @@ interface AedesClient {
   conn: PacketStream
   subscriptions: object
   duplicates: object
-  disconnect(options: { reasonCode: number }, done: () => void): void
+  close(done: () => void): void
 }
 
 // By default the library makes a two-byte buffer for each of 65,536 numbers at its first packet:
@@ -96,7 +96,6 @@ class AedesProtocol implements Protocol {
     const brokerOptions = {
       connectTimeout: options.connectTimeoutMs,
       maximumPacketSize: options.packetBytesMax,
-      receiveMaximum: options.receiveMaximum,
       persistence: new EmptyPersistence(
         (client: AedesClient) => sessionOf(client).peer.accepted(client.id ?? ''),
         options.sessions,
@@ -164,16 +163,26 @@ class Session implements ProtocolSession {
   /** What CONNACK said of the session. */
   isPresent = false
   private wasReady = false
+  /** Of CONNACK, as long as it may refuse. */
+  private readonly written: Uint8Array[] = []
   private why: { reason: CloseReason; cause: string } | undefined
 
   constructor(peer: Peer, context: AsyncLocalStorage<Session>) {
     this.peer = peer
     this.context = context
     this.stream = new PacketStream(
-      (bytes) => peer.send(bytes),
+      (bytes) => this.wrote(bytes),
       (error) => this.ended(error),
     )
     this.stream.session = this
+  }
+
+  /**
+   * What Aedes writes is used only of a CONNACK that refuses: what accepts, and DISCONNECT, are
+   * said by us, with more to them.
+   */
+  private wrote(bytes: Uint8Array): void {
+    if (!this.wasReady) this.written.push(Uint8Array.from(bytes))
   }
 
   attach(client: AedesClient): void {
@@ -194,11 +203,12 @@ class Session implements ProtocolSession {
     this.client?._keepaliveTimer?.refresh()
   }
 
-  disconnect(reason: number, why: CloseReason, cause: string): void {
+  disconnect(why: CloseReason, cause: string): void {
     this.why ??= { reason: why, cause }
+    this.written.length = 0
     const { client } = this
     if (client === undefined || client.closed) this.stream.destroy()
-    else this.context.run(this, () => client.disconnect({ reasonCode: reason }, () => undefined))
+    else this.context.run(this, () => client.close(() => undefined))
   }
 
   lost(): void {
@@ -208,6 +218,7 @@ class Session implements ProtocolSession {
 
   ready(): void {
     this.wasReady = true
+    this.written.length = 0
     const client = this.client as AedesClient
     this.peer.ready({
       clientId: client.id ?? '',
@@ -222,6 +233,7 @@ class Session implements ProtocolSession {
 
   /** Aedes, or we, destroyed the stream. */
   private ended(error: Error | null): void {
+    if (!this.wasReady && this.written.length > 0) this.peer.refused(Buffer.concat(this.written))
     const { reason, cause } = this.why ?? this.reasonOf(error)
     this.peer.ended(reason, cause)
   }

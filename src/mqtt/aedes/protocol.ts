@@ -21,7 +21,7 @@ export interface SessionFacts {
   readonly sessionExpiryS: number
   /** What CONNECT asked for; the same, or more. */
   readonly sessionExpiryAskedS: number
-  /** CONNACK said so. */
+  /** CONNACK has to say so. */
   readonly sessionPresent: boolean
 }
 
@@ -35,9 +35,9 @@ export interface SessionDirectory {
 
 /** A connection, as the protocol side sees it. */
 export interface Peer {
-  /** Bytes for the client, copied before this returns. */
-  send(bytes: Uint8Array): void
-  /** CONNACK with success was sent. */
+  /** A CONNACK that refuses, copied before this returns. */
+  refused(connack: Uint8Array): void
+  /** CONNECT is accepted: CONNACK is to be sent. All later packets to the client are the peer's. */
   ready(facts: SessionFacts): void
   /**
    * CONNECT is accepted, under this client id: CONNACK is sent when the promise resolves, unless
@@ -58,8 +58,8 @@ export interface ProtocolSession {
   packet(bytes: Buffer): void
   /** The client gave a sign of life [MQTT-3.1.2-24]. */
   touch(): void
-  /** Ends the session from our side; MQTT 5 clients are told why. */
-  disconnect(reason: number, why: CloseReason, cause: string): void
+  /** Ends the session from our side. */
+  disconnect(why: CloseReason, cause: string): void
   /** The socket is gone. */
   lost(): void
 }
@@ -75,8 +75,6 @@ export interface Protocol {
 export interface ProtocolOptions {
   readonly packetBytesMax: number
   readonly connectTimeoutMs: number
-  /** QoS 2 messages that a client may have in flight; said in CONNACK [MQTT5 3.2.2.3.3]. */
-  readonly receiveMaximum: number
   readonly sessions: SessionDirectory
   /** No session outlives its connection for longer [MQTT5 3.2.2.3.2]. */
   readonly sessionExpiryMaxS: number

@@ -13,6 +13,7 @@ import type { Logger } from '../../base/logger.ts'
 import type { EventLog, LogRecord, Position, RecordPage } from '../../log/log.ts'
 import type { MqttStats } from '../stats.ts'
 import type { Outbound } from './outbound.ts'
+import type { SharedScans } from './shared-scan.ts'
 import type { Places, Subscriber } from './subscriber.ts'
 
 const PAGE_RECORDS = 256
@@ -71,6 +72,10 @@ export class CatchUp {
     if (!this.subscriber.wantsMore) return
     const [stream, from] = this.byStream.entries().next().value as [string, Position]
     this.reading = true
+    if (this.subscriber.hasCursors && !readsAhead(this.parts.stats)) {
+      this.parts.scans.ride(this.subscriber, stream, from)
+      return
+    }
     const share = WHOLE_PAGES_MAX / Math.max(WHOLE_PAGES_MAX, this.parts.stats.laggingSubscribers)
     const filters = this.filters()
     const query = {
@@ -91,6 +96,32 @@ export class CatchUp {
     this.stopped = true
   }
 
+  /** Its page may have been read for a place that was given up since. */
+  rides(stream: string, from: Position): boolean {
+    if (!this.stopped && this.byStream.get(stream) === from) return true
+    this.leaveScan()
+    return false
+  }
+
+  scannedTo(stream: string, next: Position): boolean {
+    this.passed(stream, next)
+    // While it rides, what it is sent makes room for more.
+    this.subscriber.outbound.pump()
+    if (!this.stopped && this.byStream.get(stream) === next && this.subscriber.wantsMore)
+      return true
+    this.leaveScan()
+    return false
+  }
+
+  scanFailed(stream: string, thrown: unknown): void {
+    this.fail(stream, thrown)
+  }
+
+  private leaveScan(): void {
+    this.reading = false
+    if (!this.stopped) this.subscriber.outbound.pump()
+  }
+
   /** Only for a session: its cursor tells what is gone, so that nobody must count what it skips. */
   private filters(): readonly string[] | undefined {
     const { filters } = this.subscriber
@@ -108,10 +139,14 @@ export class CatchUp {
   private take(stream: string, from: Position, page: RecordPage): void {
     if (!this.subscriber.hasCursors) this.countGone(from, page)
     for (const record of page.records) this.subscriber.caughtUp(record)
+    this.passed(stream, page.next)
+  }
+
+  private passed(stream: string, next: Position): void {
     this.byStream.delete(stream)
-    if (page.next < this.parts.keptEnd(stream)) {
+    if (next < this.parts.keptEnd(stream)) {
       // Behind the other streams, so that they take turns.
-      this.byStream.set(stream, page.next)
+      this.byStream.set(stream, next)
     } else if (this.byStream.size === 0) {
       this.parts.stats.laggingSubscribers--
     }
@@ -142,6 +177,8 @@ export interface CatchUpParts {
   readonly log: EventLog
   readonly stats: MqttStats
   readonly logger: Logger
+  /** For when many read. */
+  readonly scans: SharedScans<Subscriber>
   /** The position behind the last record of the stream that was given to live subscribers. */
   keptEnd(stream: string): Position
   flush(): void

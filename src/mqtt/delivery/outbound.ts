@@ -14,6 +14,7 @@ import type { MessageExpiry } from '../wire/message-expiry.ts'
 import type { Output } from '../wire/output.ts'
 import { longAck, Reason, varintBytes } from '../wire/packets.ts'
 import { OutboundPublish, remainingLengthOf, writePublish } from '../wire/publish.ts'
+import { OutboundAliases } from '../wire/topic-aliases.ts'
 import { encodeUserProperties } from '../wire/user-properties.ts'
 import type { HeldPackets } from './held-packets.ts'
 import type { Source } from './source.ts'
@@ -31,6 +32,8 @@ export interface OutboundFacts {
   /** What the client takes; larger messages are dropped for it [MQTT-3.1.2-24]. */
   /** Undefined: no limit. */
   readonly packetBytesMax: number | undefined
+  /** Topic aliases that the client takes [MQTT-3.1.2-26]. */
+  readonly topicAliasMaximum: number
 }
 
 /** The message that is being written: one for all, because a write is never interrupted. */
@@ -46,6 +49,8 @@ export class Outbound implements Member {
   private readonly expiry: MessageExpiry
   /** Of a persistent session (O3). */
   private readonly held: HeldPackets | undefined
+  /** Undefined: the client takes none [MQTT-3.1.2-27]. */
+  private readonly aliases: OutboundAliases | undefined
   private sources: readonly Source[] = []
   private turn = 0
   /** Remaining length of the packet in `out`. */
@@ -68,6 +73,7 @@ export class Outbound implements Member {
     this.stats = stats
     this.expiry = expiry
     this.held = held
+    if (facts.topicAliasMaximum > 0) this.aliases = new OutboundAliases(facts.topicAliasMaximum)
   }
 
   get isClosed(): boolean {
@@ -241,14 +247,40 @@ export class Outbound implements Member {
     out.dup = dup
     out.subscriptionIds = version === 5 ? ids : NO_IDS
     out.extra = extra
-    this.remaining = remainingLengthOf(record, version, qos, out.subscriptionIds, extra.length)
-    const size = 1 + varintBytes(this.remaining) + this.remaining
+    if (this.aliases !== undefined) {
+      out.alias = this.aliases.of(record.topic)
+      out.isTopicKnown = this.aliases.isKnown
+    }
+    const size = this.measure()
     if (size <= this.packetBytesMax) return size
+    this.forgetAlias()
+    // A new alias made it three bytes longer.
+    const plain = this.aliases === undefined ? size : this.measure()
+    if (plain <= this.packetBytesMax) return plain
     this.stats.dropped['too-large-for-subscriber']++
     return 0
   }
 
+  /** The whole packet's bytes. */
+  private measure(): number {
+    this.remaining = remainingLengthOf(out, this.version)
+    return 1 + varintBytes(this.remaining) + this.remaining
+  }
+
+  /** `out` is for all clients: the next one may take no aliases. */
+  private forgetAlias(): void {
+    out.alias = 0
+    out.isTopicKnown = false
+  }
+
   private write(size: number, mustBeKept: boolean): void {
+    this.writePacket(size, mustBeKept)
+    if (this.aliases === undefined) return
+    this.aliases.sent((out.record as LogRecord).topic, out.alias)
+    this.forgetAlias()
+  }
+
+  private writePacket(size: number, mustBeKept: boolean): void {
     const { held, output, version, remaining } = this
     this.stats.delivered[out.qos]++
     const { payloadAt, payloadEnd } = out.record as LogRecord

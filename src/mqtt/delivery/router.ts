@@ -5,11 +5,18 @@
  */
 import type { EventLog, LogRecord, Position } from '../../log/log.ts'
 import { asPosition } from '../../log/log.ts'
-import type { Subscriber } from './subscriber.ts'
-import { SubscriptionTree } from './subscriptions.ts'
+import type { Receiver } from './subscriber.ts'
+import { type Grant, SubscriptionTree } from './subscriptions.ts'
+
+/** Who is in the tree: a client's subscriber, or a shared subscription. */
+export interface Target {
+  readonly grants: Receiver
+  /** A message that was just kept, or that no stream takes. */
+  live(record: LogRecord, match: Grant): void
+}
 
 export class Router {
-  readonly tree: SubscriptionTree<Subscriber>
+  readonly tree: SubscriptionTree<Target>
   private readonly byStream = new Map<string, Position>()
   private readonly flush: () => void
 

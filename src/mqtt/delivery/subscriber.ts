@@ -18,6 +18,7 @@ import type { MqttStats } from '../stats.ts'
 import { CatchUp, type CatchUpParts, readsAhead } from './catch-up.ts'
 import type { Filters } from './filters.ts'
 import type { Outbound } from './outbound.ts'
+import type { Rider } from './shared-scan.ts'
 import type { Source } from './source.ts'
 import type { Grant } from './subscriptions.ts'
 
@@ -59,7 +60,7 @@ export interface Resumption {
   readonly dupBefore: Places | undefined
 }
 
-export class Subscriber implements Source {
+export class Subscriber implements Source, Rider {
   readonly clientId: string
   readonly filters: Filters
   readonly outbound: Outbound
@@ -119,11 +120,28 @@ export class Subscriber implements Source {
         this.fallBehind()
         break
       }
+      if (this.watches !== undefined && !this.seen(next.record.topic)) break
       if (!this.send(next.record, next.grant)) break
       this.dequeue()
     }
     this.catchUp?.advance()
     if (this.filters.hasSince && !this.isBehind) this.filters.forgetSince()
+  }
+
+  rides(stream: string, from: Position): boolean {
+    return this.reading().rides(stream, from)
+  }
+
+  scanned(record: LogRecord): void {
+    this.caughtUp(record)
+  }
+
+  scannedTo(stream: string, next: Position): boolean {
+    return this.reading().scannedTo(stream, next)
+  }
+
+  scanFailed(stream: string, thrown: unknown): void {
+    this.reading().scanFailed(stream, thrown)
   }
 
   /** Whether the catch-up may read on: little of what it read waits. */
@@ -181,7 +199,8 @@ export class Subscriber implements Source {
   close(): void {
     if (this.closed) return
     this.closed = true
-    this.stats.dropped['subscriber-gone'] += this.queue.length
+    // What waits for a session is still in the log.
+    if (!this.hasCursors) this.stats.dropped['subscriber-gone'] += this.queue.length
     this.queue.clear()
     this.catchUp?.stop()
   }

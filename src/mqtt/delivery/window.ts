@@ -135,7 +135,9 @@ export class Window {
 
   /** Ends an entry that cannot be sent again, of those that wait. */
   forget(entry: InFlight): void {
-    if (this.inflight?.get(entry.packetId) === entry) this.drop(entry)
+    if (this.inflight?.get(entry.packetId) !== entry) return
+    if (entry.awaited === 'pubrec') this.reserve(entry)
+    else this.drop(entry)
   }
 
   /**

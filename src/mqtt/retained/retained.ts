@@ -1,7 +1,7 @@
 /**
  * Retained messages [MQTT-3.3.1-5]: the last one of each topic, for subscribers to come. They
  * derive from the log: what is kept with the retain flag takes the place of what its topic had, an
- * empty one clears it. Their copies are documents of the state, so that they outlive their segments.
+ * empty one clears it. Copies of them are documents of the state, which outlive their segments.
  *
  * R1. A message is retained once the log has kept it, never before.
  * R2. Documents are written lazily, and behind them up to where each stream is in them. After a

@@ -45,8 +45,8 @@ export interface ReceivedStoreParts {
 
 export class ReceivedStore {
   private readonly parts: ReceivedStoreParts
-  /** Whose document is older than their last message. */
-  private readonly dirty = new Set<SessionReceived>()
+  /** By client id: whose document is older than their last message. */
+  private readonly dirty = new Map<string, SessionReceived>()
   private active: 'no' | 'yes' | Promise<void> = 'no'
   private usedUs = 0
 
@@ -88,14 +88,14 @@ export class ReceivedStore {
     }
     this.active = 'yes'
     this.usedUs = this.parts.clock.monotonicUs()
-    for (const received of found.values()) this.dirty.add(received)
+    for (const [clientId, received] of found) this.dirty.set(clientId, received)
     return found
   }
 
   /** I1. */
   begin(received: SessionReceived): Promise<void> | undefined {
     this.usedUs = this.parts.clock.monotonicUs()
-    if (!received.hasEnded) this.dirty.add(received)
+    if (!received.hasEnded) this.dirty.set(received.clientId, received)
     if (this.active === 'yes') return undefined
     if (this.active !== 'no') return this.active
     const written = this.parts.log.state.documents.putNow([this.mark(true)])
@@ -114,16 +114,14 @@ export class ReceivedStore {
 
   /** I2. Rejects with `storage`. */
   write(received: SessionReceived): Promise<void> {
-    this.dirty.delete(received)
+    this.dirty.delete(received.clientId)
     return this.parts.log.state.documents.putNow([received.document(this.parts.ends())])
   }
 
   /** The session has ended. */
   forget(clientId: string, received: SessionReceived | undefined): void {
-    if (received !== undefined) {
-      this.dirty.delete(received)
-      received.hasEnded = true
-    }
+    this.dirty.delete(clientId)
+    if (received !== undefined) received.hasEnded = true
     this.put([{ kind: RECEIVED_KIND, key: clientId, value: undefined }])
   }
 
@@ -133,7 +131,7 @@ export class ReceivedStore {
     const ends = this.parts.ends()
     const idleUs = this.parts.clock.monotonicUs() - this.usedUs
     const isIdle = this.dirty.size === 0 && idleUs > IDLE_US
-    this.put([...[...this.dirty].map((one) => one.document(ends)), this.mark(!isIdle)])
+    this.put([...[...this.dirty.values()].map((one) => one.document(ends)), this.mark(!isIdle)])
     this.dirty.clear()
     if (isIdle) this.active = 'no'
   }

@@ -149,7 +149,7 @@ export class Sessions {
   detach(session: Session, expiryS: number): void {
     const { subscriber } = session
     if (subscriber === undefined) return
-    if (session.hasEnded) {
+    if (session.hasEnded || this.closed) {
       session.subscriber = undefined
       return
     }
@@ -190,7 +190,7 @@ export class Sessions {
 
   /** E1: resolves when the subscriptions as they are now are on disk. Rejects with `storage`. */
   async keep(session: Session): Promise<void> {
-    if (session.hasEnded) return
+    if (session.hasEnded || this.closed) return
     const { log } = this.parts
     // The cursors first and in this very turn: they begin where the streams end now.
     const opened = [...session.next.keys()].map((stream) =>
@@ -202,7 +202,7 @@ export class Sessions {
 
   /** E2: resolves when the window as it is now is on disk. Rejects with `storage`. */
   async keepPlace(session: Session): Promise<void> {
-    if (session.hasEnded) return
+    if (session.hasEnded || this.closed) return
     await this.parts.log.state.documents.putNow(this.noted(session))
   }
 
@@ -348,6 +348,7 @@ export class Sessions {
     const nowMs = this.parts.trustedNow()
     if (nowMs === undefined || this.away.size === 0) return
     for (const { name: stream } of log.streams) {
+      if (!this.isAnyBehind(stream)) continue
       const oldest = await log.locate(stream, { kind: 'time', timeMs: nowMs - maxLagMs })
       const gaps = [...this.away].flatMap((session) => {
         const cursor = log.state.cursors.get(session.cursorName(stream))
@@ -359,6 +360,13 @@ export class Sessions {
       })
       if (gaps.length > 0) await log.state.gaps.add(gaps)
     }
+  }
+
+  /** Looking for a time may read files, which is not worth it for nothing. */
+  private isAnyBehind(stream: string): boolean {
+    const end = this.parts.keptEnd(stream)
+    for (const session of this.away) if ((session.next.get(stream) ?? end) < end) return true
+    return false
   }
 
   private dropCursor(name: string): void {

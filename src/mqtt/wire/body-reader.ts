@@ -36,13 +36,15 @@ export class BodyReader {
     return at < 0 ? 0 : this.bytes.readUInt32BE(at)
   }
 
-  /** A variable byte integer [MQTT5 1.5.5]. */
+  /** A variable byte integer, as short as it can be [MQTT-1.5.5-1]. */
   varint(): number {
     let value = 0
     for (let shift = 0; shift <= 21; shift += 7) {
       const byte = this.byte()
       value += (byte & 127) << shift
-      if (byte < 128) return value
+      if (byte >= 128) continue
+      if (byte === 0 && shift > 0) break
+      return value
     }
     this.isBroken = true
     return 0

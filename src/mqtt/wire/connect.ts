@@ -2,10 +2,12 @@
  * CONNECT [MQTT-3.1], checked byte by byte before the protocol library sees it: the library takes
  * ids that are no UTF-8, wills with QoS 3 and properties that end the process when the will is due.
  */
+import { randomUUID } from 'node:crypto'
 import type { LimitName, MqttLimits } from '../limits.ts'
 import { BodyReader } from './body-reader.ts'
 import { PacketType, Property, Reason, varintBytes, writeVarint } from './packets.ts'
 import { readProperties } from './property-block.ts'
+import { refusingConnack } from './reason-string.ts'
 
 const CONNECT_PROPERTIES: ReadonlySet<number> = new Set([
   Property.sessionExpiry,
@@ -39,6 +41,9 @@ export type ConnectVerdict =
       /** How long the session outlives the connection, as the client asks; 0xffffffff: for ever. */
       readonly sessionExpiryS: number
       readonly credentials: Credentials
+      readonly asked: ConnectAsked
+      /** Where the client id stands, its length included. */
+      readonly idAt: number
     }
   | {
       readonly kind: 'refused'
@@ -47,6 +52,22 @@ export type ConnectVerdict =
       readonly sentence: string
       readonly limit?: LimitName
     }
+
+/** What else a client asks for; of MQTT 3 as if MQTT 5's properties were not there. */
+export interface ConnectAsked {
+  /** The client had no id; `credentials` has the one that it was given [MQTT-3.1.3-6]. */
+  readonly isAssignedId: boolean
+  /** What it is held to instead of its own keep-alive, seconds [MQTT-3.2.2-21]. */
+  readonly serverKeepAliveS: number | undefined
+  /** The largest packet that it takes [MQTT-3.1.2-24]; undefined: any. */
+  readonly packetBytesMax: number | undefined
+  /** The topic aliases that it takes [MQTT-3.1.2-26]. */
+  readonly topicAliasMaximum: number
+  /** [MQTT-3.1.2-28] */
+  readonly wantsResponseInformation: boolean
+  /** [MQTT-3.1.2-29] */
+  readonly wantsProblemInformation: boolean
+}
 
 export interface ConnectWill {
   /** As a whole PUBLISH packet of the client's version. */
@@ -62,29 +83,41 @@ export interface ConnectWill {
 const WILL_FLAGS = 0x3c
 
 /**
- * A copy of the CONNECT `bytes[at, end)` without its will, for the protocol library: wills are
- * published by us alone.
+ * A copy of a valid CONNECT's body `bytes[bodyAt, end)` as a packet for the protocol library: with
+ * the id that a client without one was given, with the keep-alive that it is held to, and without
+ * its will, because wills are published by us alone.
  */
-export function withoutWill(
+export function forLibrary(
   bytes: Buffer,
-  at: number,
   bodyAt: number,
   end: number,
-  { flagsAt, from, to }: ConnectWill,
+  { idAt, will, credentials, asked }: ValidConnect,
 ): Buffer {
-  const length = end - bodyAt - (to - from)
-  const packet = Buffer.alloc(1 + varintBytes(length) + length)
-  packet[0] = bytes[at] as number
-  const ownBodyAt = writeVarint(packet, length, 1)
-  bytes.copy(packet, ownBodyAt, bodyAt, from)
-  bytes.copy(packet, ownBodyAt + from - bodyAt, to, end)
-  packet[ownBodyAt + flagsAt - bodyAt] = (bytes[flagsAt] as number) & ~WILL_FLAGS
+  const id = Buffer.from(credentials.clientId)
+  const idEnd = idAt + 2 + bytes.readUInt16BE(idAt)
+  const body = Buffer.concat([
+    bytes.subarray(bodyAt, idAt),
+    Buffer.of(id.length >> 8, id.length & 255),
+    id,
+    bytes.subarray(idEnd, will?.from ?? end),
+    bytes.subarray(will?.to ?? end, end),
+  ])
+  const packet = Buffer.alloc(1 + varintBytes(body.length) + body.length)
+  packet[0] = PacketType.connect << 4
+  const ownBodyAt = writeVarint(packet, body.length, 1)
+  body.copy(packet, ownBodyAt)
+  const { serverKeepAliveS } = asked
+  if (serverKeepAliveS !== undefined) packet.writeUInt16BE(serverKeepAliveS, ownBodyAt + 8)
+  if (will !== undefined) {
+    const flagsAt = ownBodyAt + will.flagsAt - bodyAt
+    packet[flagsAt] = (packet[flagsAt] as number) & ~WILL_FLAGS
+  }
   return packet
 }
 
 /** Who a client says it is; the password is a copy of its own. */
 export interface Credentials {
-  /** Empty: the gateway is to choose one. */
+  /** The client's own, or the one that it is given. */
   readonly clientId: string
   readonly user: string | undefined
   readonly password: Uint8Array | undefined
@@ -95,7 +128,7 @@ export function checkConnect(
   bytes: Buffer,
   bodyAt: number,
   end: number,
-  { clientIdBytesMax }: MqttLimits,
+  limits: MqttLimits,
 ): ConnectVerdict {
   const body = new BodyReader(bytes, bodyAt, end)
   const name = body.string()
@@ -107,13 +140,14 @@ export function checkConnect(
     const connack = name === 'MQTT' || name === 'MQIsdp' ? Uint8Array.of(0x20, 2, 0, 1) : undefined
     return refused(connack, `protocol ${JSON.stringify(name)} of level ${version} is not supported`)
   }
-  return new ConnectCheck(body, version, clientIdBytesMax).verdict()
+  return new ConnectCheck(body, version, limits).verdict()
 }
 
 function isVersion3(name: string, version: number): boolean {
   return name === 'MQIsdp' && version === 3
 }
 
+export type ValidConnect = Extract<ConnectVerdict, { kind: 'valid' }>
 type RefusedConnect = Extract<ConnectVerdict, { kind: 'refused' }>
 
 function refused(connack: Uint8Array | undefined, sentence: string): RefusedConnect {
@@ -123,12 +157,12 @@ function refused(connack: Uint8Array | undefined, sentence: string): RefusedConn
 class ConnectCheck {
   private readonly body: BodyReader
   private readonly version: number
-  private readonly clientIdBytesMax: number
+  private readonly limits: MqttLimits
 
-  constructor(body: BodyReader, version: number, clientIdBytesMax: number) {
+  constructor(body: BodyReader, version: number, limits: MqttLimits) {
     this.body = body
     this.version = version
-    this.clientIdBytesMax = clientIdBytesMax
+    this.limits = limits
   }
 
   verdict(): ConnectVerdict {
@@ -138,21 +172,24 @@ class ConnectCheck {
     const cleanStart = (flags & 2) !== 0
     // Without a session that ends with the connection, MQTT 3 has one that never ends.
     let sessionExpiryS = version < 5 && !cleanStart ? SESSION_NEVER_EXPIRES_S : 0
-    body.uint16()
+    const keepAliveS = body.uint16()
     const fault = this.flagsFault(flags)
     if (fault !== undefined) return this.refuse(Reason.malformedPacket, fault)
+    let numbers: ReadonlyMap<number, number> = NO_NUMBERS
     if (version === 5) {
       const properties = readProperties(body.block(), CONNECT_PROPERTIES)
       if (properties.kind === 'invalid') {
         return this.refuse(properties.reason, `CONNECT: ${properties.sentence}`)
       }
-      sessionExpiryS = properties.numbers.get(Property.sessionExpiry) ?? 0
+      const refusal = this.authenticationRefused(properties.present)
+      if (refusal !== undefined) return refusal
+      numbers = properties.numbers
+      sessionExpiryS = numbers.get(Property.sessionExpiry) ?? 0
     }
+    const idAt = body.at
     const id = body.string()
-    if (Buffer.byteLength(id) > this.clientIdBytesMax) {
-      const sentence = `the client id is longer than ${this.clientIdBytesMax} bytes`
-      return { ...this.refuse(Reason.clientIdentifierNotValid, sentence), limit: 'client-id' }
-    }
+    const idFault = this.idFault(id, cleanStart)
+    if (idFault !== undefined) return idFault
     const will = (flags & 4) === 0 ? undefined : this.will(flags, flagsAt)
     if (will !== undefined && 'sentence' in will) return this.refuse(will.reason, will.sentence)
     const user = (flags & 0x80) === 0 ? undefined : body.string()
@@ -160,8 +197,39 @@ class ConnectCheck {
     if (body.isBroken || !body.isAtEnd) {
       return this.refuse(Reason.malformedPacket, 'CONNECT is malformed')
     }
-    const credentials = { clientId: id, user, password }
-    return { kind: 'valid', version, will, cleanStart, sessionExpiryS, credentials }
+    const credentials = { clientId: id === '' ? assignedId() : id, user, password }
+    const asked = askedIn(numbers, id === '', this.keepAliveHeldTo(keepAliveS))
+    return { kind: 'valid', version, will, cleanStart, sessionExpiryS, credentials, asked, idAt }
+  }
+
+  /** Authentication beyond user and password is not there [MQTT5 4.12]. */
+  private authenticationRefused(present: ReadonlySet<number>): RefusedConnect | undefined {
+    if (present.has(Property.authenticationMethod)) {
+      const sentence = 'authentication methods are not supported'
+      return this.refuse(Reason.badAuthenticationMethod, sentence)
+    }
+    return present.has(Property.authenticationData)
+      ? this.refuse(Reason.protocolError, 'CONNECT has authentication data and no method')
+      : undefined
+  }
+
+  /** Only MQTT 5 can be told to be heard of more often than it meant to. */
+  private keepAliveHeldTo(keepAliveS: number): number | undefined {
+    const { keepAliveMaxS } = this.limits
+    if (this.version < 5 || keepAliveMaxS === 0) return undefined
+    return keepAliveS === 0 || keepAliveS > keepAliveMaxS ? keepAliveMaxS : undefined
+  }
+
+  private idFault(id: string, cleanStart: boolean): RefusedConnect | undefined {
+    const { version } = this
+    const { clientIdBytesMax } = this.limits
+    if (id === '' && !cleanStart && version < 5 && !this.body.isBroken) {
+      // [MQTT-3.1.3-8]
+      return this.refuse(Reason.clientIdentifierNotValid, 'a session needs a client id')
+    }
+    if (Buffer.byteLength(id) <= clientIdBytesMax) return undefined
+    const sentence = `the client id is longer than ${clientIdBytesMax} bytes`
+    return { ...this.refuse(Reason.clientIdentifierNotValid, sentence), limit: 'client-id' }
   }
 
   private flagsFault(flags: number): string | undefined {
@@ -200,9 +268,31 @@ class ConnectCheck {
 
   /** MQTT 5 can say why; MQTT 3 only that the id is not accepted. */
   private refuse(reason: number, sentence: string): RefusedConnect {
-    if (this.version === 5) return refused(Uint8Array.of(0x20, 3, 0, reason, 0), sentence)
+    if (this.version === 5) return refused(refusingConnack(reason, sentence), sentence)
     const isId = reason === Reason.clientIdentifierNotValid
     return refused(isId ? Uint8Array.of(0x20, 2, 0, 2) : undefined, sentence)
+  }
+}
+
+const NO_NUMBERS: ReadonlyMap<number, number> = new Map()
+
+/** Unique, so that its session is nobody else's [MQTT-3.2.2-16]. */
+function assignedId(): string {
+  return `auto-${randomUUID()}`
+}
+
+function askedIn(
+  numbers: ReadonlyMap<number, number>,
+  isAssignedId: boolean,
+  serverKeepAliveS: number | undefined,
+): ConnectAsked {
+  return {
+    isAssignedId,
+    serverKeepAliveS,
+    packetBytesMax: numbers.get(Property.maximumPacketSize),
+    topicAliasMaximum: numbers.get(Property.topicAliasMaximum) ?? 0,
+    wantsResponseInformation: numbers.get(Property.requestResponseInformation) === 1,
+    wantsProblemInformation: numbers.get(Property.requestProblemInformation) !== 0,
   }
 }
 

@@ -8,11 +8,16 @@ import { Property } from './packets.ts'
 
 /** What a PUBLISH's properties may hold, or the reason code with which the packet is refused. */
 export type PropertiesVerdict =
-  | { readonly kind: 'valid'; readonly topicAlias: number | undefined }
+  | {
+      readonly kind: 'valid'
+      readonly topicAlias: number | undefined
+      /** Where the alias stands, its identifier included; -1 without one. */
+      readonly aliasAt: number
+    }
   | { readonly kind: 'malformed' }
   | { readonly kind: 'protocol-error' }
 
-const VALID: PropertiesVerdict = { kind: 'valid', topicAlias: undefined }
+const VALID: PropertiesVerdict = { kind: 'valid', topicAlias: undefined, aliasAt: -1 }
 const MALFORMED: PropertiesVerdict = { kind: 'malformed' }
 const PROTOCOL_ERROR: PropertiesVerdict = { kind: 'protocol-error' }
 
@@ -24,6 +29,7 @@ export function checkPublishProperties(bytes: Buffer, at: number, end: number): 
   if (at === end) return VALID
   let seen = 0
   let topicAlias: number | undefined
+  let aliasAt = -1
   let next = at
   while (next < end) {
     const id = bytes[next++] as number
@@ -40,10 +46,13 @@ export function checkPublishProperties(bytes: Buffer, at: number, end: number): 
     if (id === Property.responseTopic && hasWildcard(bytes, next + 2, valueEnd)) {
       return PROTOCOL_ERROR
     }
-    if (id === Property.topicAlias) topicAlias = bytes.readUInt16BE(next)
+    if (id === Property.topicAlias) {
+      topicAlias = bytes.readUInt16BE(next)
+      aliasAt = next - 1
+    }
     next = valueEnd
   }
-  return topicAlias === undefined ? VALID : { kind: 'valid', topicAlias }
+  return topicAlias === undefined ? VALID : { kind: 'valid', topicAlias, aliasAt }
 }
 
 /** The first value of the user property `name` in a checked block; undefined without one. */

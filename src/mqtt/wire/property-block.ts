@@ -36,7 +36,14 @@ const NOT_ZERO: ReadonlySet<number> = new Set([
 
 /** The numeric properties by identifier, or the reason code with which the packet is refused. */
 export type PropertyBlock =
-  | { readonly kind: 'valid'; readonly numbers: ReadonlyMap<number, number> }
+  | {
+      readonly kind: 'valid'
+      readonly numbers: ReadonlyMap<number, number>
+      /** User properties in their order; bounded by the packet. */
+      readonly pairs: readonly (readonly [string, string])[]
+      /** The identifiers of all properties. */
+      readonly present: ReadonlySet<number>
+    }
   | { readonly kind: 'invalid'; readonly reason: number; readonly sentence: string }
 
 const invalid = (reason: number, sentence: string): PropertyBlock => ({
@@ -51,6 +58,7 @@ const invalid = (reason: number, sentence: string): PropertyBlock => ({
  */
 export function readProperties(block: BodyReader, allowed: ReadonlySet<number>): PropertyBlock {
   const numbers = new Map<number, number>()
+  const pairs: [string, string][] = []
   const seen = new Set<number>()
   while (!block.isAtEnd && !block.isBroken) {
     const id = block.varint()
@@ -62,6 +70,10 @@ export function readProperties(block: BodyReader, allowed: ReadonlySet<number>):
       return invalid(Reason.protocolError, `property ${id} is given twice`)
     }
     seen.add(id)
+    if (kind === 'pair') {
+      pairs.push([block.string(), block.string()])
+      continue
+    }
     const value = readValue(block, kind)
     if (value === undefined) continue
     if ((value === 0 && NOT_ZERO.has(id)) || (kind === 'flag' && value > 1)) {
@@ -70,11 +82,11 @@ export function readProperties(block: BodyReader, allowed: ReadonlySet<number>):
     numbers.set(id, value)
   }
   if (block.isBroken) return invalid(Reason.malformedPacket, 'the properties are malformed')
-  return { kind: 'valid', numbers }
+  return { kind: 'valid', numbers, pairs, present: seen }
 }
 
 /** The value of a number; undefined for what is only skipped. */
-function readValue(block: BodyReader, kind: Kind): number | undefined {
+function readValue(block: BodyReader, kind: Exclude<Kind, 'pair'>): number | undefined {
   switch (kind) {
     case 'flag':
       return block.byte()
@@ -89,10 +101,6 @@ function readValue(block: BodyReader, kind: Kind): number | undefined {
       return undefined
     case 'binary':
       block.binary()
-      return undefined
-    case 'pair':
-      block.string()
-      block.string()
       return undefined
     default:
       return kind satisfies never

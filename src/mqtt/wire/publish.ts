@@ -6,8 +6,9 @@
 import type { EventLog, LogRecord, QoS, Route } from '../../log/log.ts'
 import { topicFault } from '../../log/topics.ts'
 import type { LimitName, MqttLimits } from '../limits.ts'
-import { PacketType, Reason, varintBytes, writeVarint } from './packets.ts'
+import { PacketType, Property, Reason, varintBytes, writeVarint } from './packets.ts'
 import { checkPublishProperties, isMqttString } from './properties.ts'
+import { InboundAliases } from './topic-aliases.ts'
 
 /** A decoded PUBLISH; one object per connection, overwritten by the next. */
 export class InboundPublish {
@@ -37,8 +38,14 @@ const BAD_DUP = fatal(Reason.malformedPacket, 'PUBLISH with QoS 0 has DUP set') 
 const BAD_ID = fatal(Reason.protocolError, 'PUBLISH has packet identifier 0') // [MQTT-2.3.1-1]
 const BAD_PROPERTIES = fatal(Reason.malformedPacket, 'PUBLISH has malformed properties')
 const PROPERTY_ERROR = fatal(Reason.protocolError, 'PUBLISH has a property that is not allowed')
-const ALIAS = fatal(Reason.topicAliasInvalid, 'topic aliases were not offered') // [MQTT-3.3.2-9]
+const BAD_ALIAS = fatal(Reason.topicAliasInvalid, 'PUBLISH has a topic alias beyond those offered')
+const UNKNOWN_ALIAS = fatal(Reason.protocolError, 'PUBLISH has no topic and an alias without one')
 const BAD_UTF8 = fatal(Reason.malformedPacket, 'the topic is not valid UTF-8') // [MQTT-3.3.2-1]
+
+const NO_TOPIC = fatal(Reason.protocolError, 'PUBLISH has neither a topic nor a topic alias')
+
+/** A topic alias with its identifier. */
+const ALIAS_BYTES = 3
 
 /** Decodes the PUBLISHes of one connection. */
 export class PublishDecoder {
@@ -46,15 +53,23 @@ export class PublishDecoder {
   private readonly log: EventLog
   private readonly version: number
   private readonly limits: MqttLimits
+  private readonly aliases: InboundAliases
   private lastRoute: Route | undefined
+  /** Of the packet at hand; 0: it has none. */
+  private alias = 0
 
-  constructor(log: EventLog, version: number, limits: MqttLimits) {
+  /** `topicAliasMaximum`: what the client was told of them. */
+  constructor(log: EventLog, version: number, limits: MqttLimits, topicAliasMaximum = 0) {
     this.log = log
     this.version = version
     this.limits = limits
+    this.aliases = new InboundAliases(topicAliasMaximum)
   }
 
-  /** Fills `packet` from a body; a fault leaves it without meaning. */
+  /**
+   * Fills `packet` from a body; a fault leaves it without meaning. A topic alias is taken out of
+   * the properties, in place: it means something on this connection only [MQTT-3.3.2-7].
+   */
   decode(first: number, bytes: Buffer, at: number, end: number): PacketFault | undefined {
     const packet = this.packet
     const qos = (first >> 1) & 3
@@ -82,7 +97,26 @@ export class PublishDecoder {
       packet.propertiesEnd = next
       packet.payloadAt = next
     }
-    return this.topic(bytes, topicAt, topicEnd)
+    return this.alias === 0
+      ? this.topic(bytes, topicAt, topicEnd)
+      : this.aliased(bytes, topicAt, topicEnd)
+  }
+
+  /** The topic of a message with an alias, which it gets or brings [MQTT5 3.3.2.3.4]. */
+  private aliased(bytes: Buffer, at: number, end: number): PacketFault | undefined {
+    const { alias, aliases, packet } = this
+    this.alias = 0
+    if (at === end) {
+      const meaning = aliases.get(alias)
+      if (meaning === undefined) return UNKNOWN_ALIAS
+      if ('sentence' in meaning) return meaning
+      packet.route = meaning
+      return undefined
+    }
+    const fault = this.topic(bytes, at, end)
+    const meaning = fault ?? packet.route
+    if (meaning !== undefined) aliases.set(alias, meaning)
+    return fault
   }
 
   private properties(bytes: Buffer, at: number, end: number): PacketFault | undefined {
@@ -92,7 +126,9 @@ export class PublishDecoder {
       if (next >= end || shift > 21) return MALFORMED
       const byte = bytes[next++] as number
       length += (byte & 127) << shift
-      if (byte < 128) break
+      if (byte >= 128) continue
+      if (byte === 0 && shift > 0) return MALFORMED // [MQTT-1.5.5-1]
+      break
     }
     const packet = this.packet
     packet.propertiesAt = next
@@ -102,7 +138,13 @@ export class PublishDecoder {
     const verdict = checkPublishProperties(bytes, next, next + length)
     if (verdict.kind === 'malformed') return BAD_PROPERTIES
     if (verdict.kind === 'protocol-error') return PROPERTY_ERROR
-    return verdict.topicAlias === undefined ? undefined : ALIAS
+    if (verdict.topicAlias === undefined) return undefined
+    // [MQTT-3.3.2-8] [MQTT-3.3.2-9]
+    if (verdict.topicAlias === 0 || verdict.topicAlias > this.aliases.maximum) return BAD_ALIAS
+    this.alias = verdict.topicAlias
+    bytes.copyWithin(next + ALIAS_BYTES, next, verdict.aliasAt)
+    packet.propertiesAt += ALIAS_BYTES
+    return undefined
   }
 
   private topic(bytes: Buffer, at: number, end: number): PacketFault | undefined {
@@ -122,6 +164,7 @@ export class PublishDecoder {
 
   private topicRefused(name: string): PacketFault | undefined {
     const fault = topicFault(name)
+    if (name === '' && this.version === 5) return NO_TOPIC
     if (fault !== undefined) return fatal(Reason.topicNameInvalid, `the topic ${fault}`)
     const met = topicLimitMet(name, this.limits)
     // MQTT 5 can refuse one message; MQTT 3.1.1 can only end the connection.
@@ -172,6 +215,10 @@ export class OutboundPublish {
   retain = false
   dup = false
   packetId = 0
+  /** Topic alias; 0: none. */
+  alias = 0
+  /** The client knows the alias: the topic is left out. */
+  isTopicKnown = false
   /** MQTT 5 only; empty otherwise. */
   subscriptionIds: readonly number[] = []
   /** Encoded properties that come behind the publisher's; MQTT 5 only, empty otherwise. */
@@ -182,19 +229,20 @@ export class OutboundPublish {
   remainingS = 0
 }
 
-/** Bytes of the whole packet, or of its remaining length; both follow from the same parts. */
-export function remainingLengthOf(
-  record: LogRecord,
-  version: number,
-  qos: QoS,
-  subscriptionIds: readonly number[],
-  extraBytes: number,
-): number {
-  const topicBytes = record.topicEnd - record.topicAt
-  const remaining = 2 + topicBytes + (qos > 0 ? 2 : 0) + (record.payloadEnd - record.payloadAt)
+/** The remaining length of the packet that `out` becomes. */
+export function remainingLengthOf(out: OutboundPublish, version: number): number {
+  const record = out.record as LogRecord
+  const topicBytes = out.isTopicKnown ? 0 : record.topicEnd - record.topicAt
+  const remaining = 2 + topicBytes + (out.qos > 0 ? 2 : 0) + (record.payloadEnd - record.payloadAt)
   if (version < 5) return remaining
-  const properties = record.payloadAt - record.propertiesAt + idsBytes(subscriptionIds) + extraBytes
+  const properties = propertiesBytes(out, record)
   return remaining + varintBytes(properties) + properties
+}
+
+function propertiesBytes(out: OutboundPublish, record: LogRecord): number {
+  const own = record.payloadAt - record.propertiesAt
+  const alias = out.alias > 0 ? ALIAS_BYTES : 0
+  return own + idsBytes(out.subscriptionIds) + out.extra.length + alias
 }
 
 /** Writes the packet at `at` and returns its end; the caller reserved the room. */
@@ -209,23 +257,27 @@ export function writePublish(
   const record = out.record as LogRecord
   target[at] = (PacketType.publish << 4) | (out.dup ? 8 : 0) | (qos << 1) | (out.retain ? 1 : 0)
   let next = writeVarint(target, remainingLength, at + 1)
-  const topicBytes = record.topicEnd - record.topicAt
+  const topicBytes = out.isTopicKnown ? 0 : record.topicEnd - record.topicAt
   target[next++] = topicBytes >> 8
   target[next++] = topicBytes & 255
-  next = copyRange(record.bytes, record.topicAt, record.topicEnd, target, next)
+  next = copyRange(record.bytes, record.topicAt, record.topicAt + topicBytes, target, next)
   if (qos > 0) {
     target[next++] = out.packetId >> 8
     target[next++] = out.packetId & 255
   }
   if (version === 5) {
-    const own = record.payloadAt - record.propertiesAt
-    next = writeVarint(target, own + idsBytes(out.subscriptionIds) + out.extra.length, next)
+    next = writeVarint(target, propertiesBytes(out, record), next)
     if (out.expiryAt >= 0) next = copyProperties(out, target, next)
     else next = copyRange(record.bytes, record.propertiesAt, record.payloadAt, target, next)
     if (out.extra.length > 0) next = copyRange(out.extra, 0, out.extra.length, target, next)
     for (const id of out.subscriptionIds) {
-      target[next++] = 11 // Subscription Identifier [MQTT-3.3.4-3]
+      target[next++] = Property.subscriptionIdentifier // [MQTT-3.3.4-3]
       next = writeVarint(target, id, next)
+    }
+    if (out.alias > 0) {
+      target[next++] = Property.topicAlias
+      target[next++] = out.alias >> 8
+      target[next++] = out.alias & 255
     }
   }
   return copyRange(record.bytes, record.payloadAt, record.payloadEnd, target, next)

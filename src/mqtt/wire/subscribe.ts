@@ -11,6 +11,7 @@ import { BodyReader } from './body-reader.ts'
 import { PacketType, Property, Reason, varintBytes, writeVarint } from './packets.ts'
 import { type PropertyBlock, readProperties } from './property-block.ts'
 import { type PacketFault, topicLimitMet } from './publish.ts'
+import type { ReasonStrings } from './reason-string.ts'
 
 const SUBSCRIBE_PROPERTIES: ReadonlySet<number> = new Set([
   Property.subscriptionIdentifier,
@@ -102,6 +103,11 @@ export function readUnsubscribe(
   return { packetId: head.packetId, filters }
 }
 
+/** Reasons that a client may give [MQTT5 3.14.2.1]. */
+const CLIENT_DISCONNECTS: ReadonlySet<number> = new Set([
+  0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+])
+
 /**
  * Why a DISCONNECT is malformed [MQTT-3.14.1-1]; undefined when it is not. `maySetExpiry`: CONNECT
  * asked for a session that outlives the connection.
@@ -116,7 +122,11 @@ export function disconnectFault(
   if (bodyAt === end) return undefined
   if (version < 5) return fault(Reason.malformedPacket, 'DISCONNECT has a body')
   const body = new BodyReader(bytes, bodyAt, end)
-  body.byte()
+  const reason = body.byte()
+  // [MQTT-3.14.2-1]
+  if (!CLIENT_DISCONNECTS.has(reason)) {
+    return fault(Reason.protocolError, `DISCONNECT has the reason ${reason}, which says nothing`)
+  }
   if (!body.isAtEnd) {
     const properties = readProperties(body.block(), DISCONNECT_PROPERTIES)
     if (properties.kind === 'invalid') return fault(properties.reason, properties.sentence)
@@ -135,26 +145,41 @@ export function filtersAck(
   packetId: number,
   codes: readonly number[],
   version: number,
+  explain: ReasonStrings,
 ): Uint8Array {
   // UNSUBACK of MQTT 3.1.1 has no codes [MQTT-3.11].
   const said = version < 5 && type === PacketType.unsuback ? [] : codes
-  const length = 2 + (version === 5 ? 1 : 0) + said.length
+  // One string for all filters: about the first that was refused.
+  const refused = version === 5 ? codes.find((code) => code >= 0x80) : undefined
+  const properties =
+    refused === undefined ? NO_BYTES : explain.ofAck(refused, 8 + said.length)
+  const propertiesBytes = version === 5 ? varintBytes(properties.length) + properties.length : 0
+  const length = 2 + propertiesBytes + said.length
   const packet = new Uint8Array(1 + varintBytes(length) + length)
   packet[0] = type << 4
   let at = writeVarint(packet, length, 1)
   packet[at++] = packetId >> 8
   packet[at++] = packetId & 255
-  if (version === 5) packet[at++] = 0
-  packet.set(said, at)
+  if (version === 5) {
+    at = writeVarint(packet, properties.length, at)
+    packet.set(properties, at)
+  }
+  packet.set(said, at + properties.length)
   return packet
 }
+
+const NO_BYTES = new Uint8Array(0)
 
 interface Head {
   readonly packetId: number
   readonly properties: ReadonlyMap<number, number>
 }
 
-const NO_PROPERTIES: PropertyBlock = { kind: 'valid', numbers: new Map() }
+const NO_PROPERTIES: PropertyBlock = {
+  kind: 'valid',
+  numbers: new Map(),
+  present: new Set(),
+}
 
 function readHead(
   body: BodyReader,

@@ -12,7 +12,9 @@ function script(failure: string): string {
   return `
     import { createAedesProtocol } from '${dist}mqtt/aedes/aedes-protocol.js'
     import mqtt from '${new URL('../../../node_modules/mqtt-packet/mqtt.js', import.meta.url).href}'
-    const protocol = createAedesProtocol({ packetBytesMax: 1000, connectTimeoutMs: 5000 })
+    const sessions = { claim: () => false, discard() {} }
+    const options = { packetBytesMax: 1000, connectTimeoutMs: 5000, sessions, sessionExpiryMaxS: 0 }
+    const protocol = createAedesProtocol(options)
     await protocol.start()
     const uncaught = (thrown) => {
       console.log(thrown.message, protocol.culprit() === victim ? 'victim' : 'nobody')
@@ -20,7 +22,7 @@ function script(failure: string): string {
     }
     process.on('unhandledRejection', uncaught)
     process.on('uncaughtException', uncaught)
-    const silent = { send() {}, will() {}, ended() {}, fail() {} }
+    const silent = { send() {}, async accepted() {}, ended() {}, fail() {} }
     protocol.open({ ...silent, ready() {} })
     const victim = { ...silent, ready() { ${failure} } }
     const session = protocol.open(victim)

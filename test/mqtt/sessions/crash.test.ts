@@ -7,6 +7,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { SeededRandom } from '../../../src/base/random.ts'
 import { eventually } from '../../support/front-end.ts'
 import { type GatewayProcess, startGateway } from '../../support/gateway-process.ts'
+import { RawClient } from '../../support/raw-client.ts'
 import { ExactlyOnce } from './exactly-once.ts'
 
 const KILLS = Number(process.env['SLUICE_KILL_ROUNDS'] ?? 3)
@@ -47,3 +48,41 @@ it.each([4, 5] as const)(
     expect(receiver.taken).toEqual(Array.from({ length: total }, (_, n) => String(n)))
   },
 )
+
+it(`QoS 1 misses nothing while the gateway is killed, seed ${SEED}`, {
+  timeout: 20_000 + KILLS * 5000,
+}, async () => {
+  const random = new SeededRandom(SEED)
+  let gateway: GatewayProcess = await startGateway()
+  onTestFinished(() => gateway.dispose())
+  const received: number[] = []
+  const receiverOptions = { version: 4, clean: false, clientId: 'receiver' } as const
+  let published = 0
+  for (let kill = 0; kill <= KILLS; kill++) {
+    const receiver = await RawClient.connect(gateway.mqttPort, receiverOptions)
+    onTestFinished(() => receiver.end())
+    expect(receiver.of('connack')[0]?.sessionPresent).toBe(kill > 0)
+    if (kill === 0) await receiver.subscribe('work/a', 1)
+    const publisher = await RawClient.connect(gateway.mqttPort)
+    onTestFinished(() => publisher.end())
+    for (let i = 0; i < 300; i++) {
+      publisher.publish('work/a', String(published + i), { qos: 1, messageId: i + 1 })
+    }
+    const isAll = () => publisher.of('puback').length === 300
+    if (kill === KILLS) await publisher.until(isAll, 'all acks')
+    else await wait(random.below(60))
+    published += publisher.of('puback').length
+    const last = published - 1
+    if (kill === KILLS) await receiver.until(() => receiver.payloads.includes(String(last)), 'all')
+    else {
+      const { dataDir } = gateway
+      const old = gateway
+      await gateway.kill()
+      onTestFinished(() => old.dispose())
+      gateway = await startGateway({ dataDir })
+    }
+    received.push(...receiver.payloads.map(Number))
+  }
+  const firsts = [...new Set(received)].filter((number) => number < published)
+  expect(firsts).toEqual(Array.from({ length: published }, (_, n) => n))
+})

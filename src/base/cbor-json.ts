@@ -25,9 +25,9 @@ class NotCbor extends Error {
  * anything else. Bare numbers and strings, and single bytes, count as something else: too much that
  * is not CBOR looks like them.
  */
-export function cborToJson(bytes: Uint8Array): string | undefined {
+export function cborToJson(bytes: Uint8Array, declared = false): string | undefined {
   const major = (bytes[0] ?? 0) >> 5
-  if (bytes.length < 2 || major < 4 || major > 6) return undefined
+  if (!declared && (bytes.length < 2 || major < 4 || major > 6)) return undefined
   try {
     const reader = new CborReader(bytes)
     const json = reader.item(0)
