@@ -23,6 +23,16 @@ export interface SimArguments {
         readonly speed: number
         readonly loop: boolean
       }
+    | {
+        readonly kind: 'scenario'
+        readonly file: string
+        /** Undefined: as the scenario says. */
+        readonly speed: number | undefined
+        /** With the usual chaos where the scenario has none. */
+        readonly chaos: boolean
+        /** Where the ledger is written; undefined: nowhere. */
+        readonly ledger: string | undefined
+      }
 }
 
 interface RawOptions {
@@ -37,7 +47,10 @@ interface RawOptions {
   duration?: number
   topic: string
   replay?: string
-  speed: number
+  scenario?: string
+  chaos?: true
+  ledger?: string
+  speed?: number
   loop?: true
 }
 
@@ -57,11 +70,19 @@ export function parseArguments(
     seed: raw.seed,
     topic: raw.topic,
     durationMs: raw.duration,
-    source:
-      raw.replay === undefined
-        ? { kind: 'fleet', devices: raw.devices, rate: raw.rate, prefix: raw.prefix }
-        : { kind: 'replay', file: raw.replay, speed: raw.speed, loop: raw.loop === true },
+    source: sourceOf(raw),
   }
+}
+
+function sourceOf(raw: RawOptions): SimArguments['source'] {
+  const { replay, scenario, speed, ledger } = raw
+  if (scenario !== undefined) {
+    return { kind: 'scenario', file: scenario, speed, chaos: raw.chaos === true, ledger }
+  }
+  if (replay !== undefined) {
+    return { kind: 'replay', file: replay, speed: speed ?? 1, loop: raw.loop === true }
+  }
+  return { kind: 'fleet', devices: raw.devices, rate: raw.rate, prefix: raw.prefix }
 }
 
 export function simCommand(): Command {
@@ -72,7 +93,18 @@ export function simCommand(): Command {
     .option('--rate <n>', 'messages per second of each device, may be below 1', rate, 2)
     .option('--prefix <name>', 'device names are <name>-0001 and on', deviceName, 'sim')
     .addOption(new Option('--replay <file>', 'publish a recorded CSV instead').conflicts(fleetOnly))
-    .option('--speed <n>', 'recorded seconds per second of a replay', positive, 1)
+    .addOption(
+      new Option('--scenario <file>', 'the fleet that a TOML file describes instead').conflicts([
+        ...fleetOnly,
+        'replay',
+        'qos',
+        'protocol',
+        'topic',
+      ]),
+    )
+    .option('--chaos', 'brown-outs, lost radios and storms, where the scenario has none')
+    .option('--ledger <file>', 'keep what was sent, acknowledged and dropped, for the audit')
+    .option('--speed <n>', 'recorded or simulated seconds per second (default: 1)', positive)
     .option('--loop', 'begin the replay again at its end')
     .option('--host <name>', 'the broker', '127.0.0.1')
     .option('--port <n>', 'its MQTT port', whole('a port', 1, 65_535), 1883)

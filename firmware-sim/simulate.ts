@@ -5,6 +5,7 @@ import type { SimArguments } from './args.ts'
 import { Fleet } from './fleet.ts'
 import { type ReplayResult, replay } from './replay.ts'
 import { keepShowing, type Output, plural, Screen } from './screen.ts'
+import { simulateScenario } from './simulate-scenario.ts'
 import { publishTelemetry } from './telemetry.ts'
 import type { Time } from './time.ts'
 
@@ -22,6 +23,8 @@ export async function simulate(
   signal: AbortSignal,
 ): Promise<number> {
   const screen = new Screen(output)
+  const { source } = sim
+  if (source.kind === 'scenario') return simulateScenario(sim, source, time, screen, signal)
   const fleet = new Fleet(sim, time, (line) => screen.say(line))
   screen.say(heading(sim))
   const stop = new AbortController()
@@ -64,6 +67,7 @@ async function publish(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const { source, seed } = sim
+  if (source.kind === 'scenario') throw new Error('a scenario has devices of its own')
   if (source.kind === 'fleet') {
     await publishTelemetry(fleet, { seed, ...source }, time, signal)
     return { kind: 'stopped' }
@@ -85,7 +89,7 @@ function heading(sim: SimArguments): string {
   const what =
     source.kind === 'fleet'
       ? `${plural(source.devices, 'device')} × ${source.rate}/s`
-      : `replay of ${source.file} at ${source.speed} times its speed`
+      : `${source.kind} of ${source.file} at ${source.speed} times its speed`
   const how = `QoS ${sim.qos}, MQTT ${broker.protocol === 5 ? '5' : '3.1.1'}`
   return `${what} to ${broker.host}:${broker.port}, ${how}, seed ${sim.seed}`
 }

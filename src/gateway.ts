@@ -12,11 +12,13 @@ import type { Logger } from './base/logger.ts'
 import type { Bridges } from './bridge/bridge.ts'
 import type { Config, RetentionConfig, StreamConfig } from './config/config.ts'
 import { defaultStream } from './config/config.ts'
+import { Consumers, streamOfQueue } from './consumers/consumers.ts'
 import {
   createHttp,
   createMetrics,
   Health,
   type HttpAddress,
+  type HttpParts,
   type HttpServer,
 } from './http/http.ts'
 import type { EventLog, StreamSettings } from './log/log.ts'
@@ -63,18 +65,20 @@ export async function startGateway(config: Config, parts: GatewayParts): Promise
   const token = tokenOf(config)
   const log = await openLog({
     dataDir: config.gateway.dataDir,
-    streams: config.streams.map(streamSettings),
+    // A queue takes its topics before any stream: it would be of no use otherwise.
+    streams: [...config.queues.map(streamOfQueue), ...config.streams.map(streamSettings)],
     segmentBytes: config.disk.segmentBytes,
     clock,
     logger,
   })
   sayFailures(log, logger)
   const retention = openRetention(config, log, parts)
-  const settings = mqttSettings(config)
+  const consumers = await Consumers.start({ log, clock, logger, queues: config.queues })
   const mqtt = createMqttFrontEnd({
     log,
+    consumers,
     access,
-    settings,
+    settings: mqttSettings(config),
     trustedNow: () => log.time.trustedNow(),
     version,
     clock,
@@ -83,21 +87,15 @@ export async function startGateway(config: Config, parts: GatewayParts): Promise
   const bridges = await bridgesOf(config, log, retention, parts)
   const routes = bridges && { bridges, parseStart: (text: string) => parseStart(text, clock) }
   const health = new Health(log)
-  const metrics = createMetrics({
-    log,
-    stats: mqtt.stats,
-    retention,
-    time: log.time,
-    bridges,
-    clock,
-    logger,
-    version,
-  })
-  const http = createHttp({ address: config.http, token, health, metrics, bridges: routes, logger })
+  const measured = { log, stats: mqtt.stats, retention, time: log.time, bridges, consumers }
+  const metrics = createMetrics({ ...measured, clock, logger, version })
+  const api = apiOf(config, log, mqtt, parts)
+  const served = { bridges: routes, consumers: { consumers, log }, api }
+  const http = createHttp({ address: config.http, token, health, metrics, ...served, logger })
   const stop = async (): Promise<void> => {
     health.enter('stopping')
     metrics.close()
-    await stopParts(mqtt, bridges, retention, log, http)
+    await stopParts(mqtt, consumers, bridges, retention, log, http)
   }
   try {
     const httpAddress = await http.listen()
@@ -181,6 +179,7 @@ function sayFailures(log: EventLog, logger: Logger): void {
 /** The front end first, so that nothing more is appended; each is closed whatever the others do. */
 async function stopParts(
   mqtt: MqttFrontEnd,
+  consumers: Consumers,
   bridges: Bridges | undefined,
   retention: Retention,
   log: EventLog,
@@ -191,6 +190,7 @@ async function stopParts(
   } finally {
     try {
       await bridges?.stop()
+      await consumers.close()
       await retention.stop()
       await log.close()
     } finally {
@@ -227,6 +227,20 @@ function roomBytes(config: Config, { space }: Retention, stream: string): number
   const onDisk = space === undefined ? Number.POSITIVE_INFINITY : space.freeBytes - keptFree
   const room = Math.min(onDisk, rule?.sizeBytes ?? Number.POSITIVE_INFINITY)
   return Number.isFinite(room) ? Math.max(0, room) : undefined
+}
+
+function apiOf(
+  { mqtt: { maxPacketBytes, maxTopicBytes, maxTopicLevels } }: Config,
+  log: EventLog,
+  mqtt: MqttFrontEnd,
+  { clock, version }: GatewayParts,
+): HttpParts['api'] {
+  const limits = {
+    recordBytesMax: maxPacketBytes,
+    topicBytesMax: maxTopicBytes,
+    topicLevelsMax: maxTopicLevels,
+  }
+  return { log, limits, admitsRetained: (topic) => mqtt.admitsRetained(topic), clock, version }
 }
 
 function openRetention(config: Config, log: OpenedLog, { clock, logger }: GatewayParts): Retention {
@@ -271,6 +285,7 @@ function mqttSettings({ mqtt }: Config): MqttSettings {
       topicLevelsMax: mqtt.maxTopicLevels,
       clientIdBytesMax: mqtt.maxClientIdBytes,
       unsentBytesMax: mqtt.maxUnsentBytes,
+      keepAliveMaxS: Math.floor((mqtt.maxKeepAliveMs ?? 0) / 1000),
     },
     clientRate: mqtt.clientLimit,
     connectionsPerSecond: mqtt.connectionsPerSecond,

@@ -39,6 +39,8 @@ export interface Login {
   /** The user that a verified client certificate names. */
   readonly certificateUser: string | undefined
   readonly address: string
+  /** Asked when its turn to be verified comes: false where the client has gone meanwhile. */
+  readonly isThere?: () => boolean
 }
 
 /** Who somebody proved to be. */
@@ -114,12 +116,7 @@ export class Access {
     if (this.verifier.remembers(user, password, line) && line !== undefined) {
       return granted({ user, proof: { kind: 'password', line: line.text } })
     }
-    const waitMs = this.backOff.waitMs(login.address, user)
-    if (waitMs > 0) {
-      const sentence = `too many failed logins: the next is looked at in ${Math.ceil(waitMs)} ms`
-      return refused('backing-off', sentence)
-    }
-    return this.verify(login.address, user, password)
+    return this.backingOff(login.address, user) ?? this.verify(login, user, password)
   }
 
   /** What a client that logged in may do. */
@@ -141,6 +138,18 @@ export class Access {
     }
   }
 
+  /** Whether the password file has this user. */
+  knows(user: string): boolean {
+    return this.passwords?.lines.has(user) === true
+  }
+
+  private backingOff(address: string, user: string): LoginOutcome | undefined {
+    const waitMs = this.backOff.waitMs(address, user)
+    if (waitMs <= 0) return undefined
+    const sentence = `too many failed logins: the next is looked at in ${Math.ceil(waitMs)} ms`
+    return refused('backing-off', sentence)
+  }
+
   /** A name that nobody can verify is no name: whatever it calls itself, it is anonymous. */
   private unnamed(user: string | undefined): LoginOutcome {
     if (this.anonymous) return granted({ user: undefined, proof: { kind: 'none' } })
@@ -149,10 +158,19 @@ export class Access {
       : refused('bad-credentials', 'there is no password_file to verify a user with')
   }
 
-  private async verify(address: string, user: string, password: Uint8Array): Promise<LoginOutcome> {
+  private async verify(
+    { address, isThere }: Login,
+    user: string,
+    password: Uint8Array,
+  ): Promise<LoginOutcome> {
     const line = this.passwords?.lines.get(user)
-    const verdict = await this.verifier.verify(user, password, line)
+    // Of a thousand wrong ones sent at once the first few are enough to make the others wait.
+    const isWorthIt = () => isThere?.() !== false && this.backOff.waitMs(address, user) <= 0
+    const verdict = await this.verifier.verify(user, password, line, isWorthIt)
     if (verdict === 'busy') return refused('busy', 'too many logins wait to be verified')
+    if (verdict === 'skipped') {
+      return this.backingOff(address, user) ?? refused('busy', 'the client has gone meanwhile')
+    }
     if (verdict === 'wrong' || line === undefined) {
       // An unknown name is not logged: people type passwords there.
       const fields = line === undefined ? { address } : { address, user }

@@ -5,10 +5,14 @@
  */
 import {
   closeSync,
+  fchmodSync,
+  fchownSync,
   fsyncSync,
   openSync,
   readFileSync,
+  realpathSync,
   renameSync,
+  type Stats,
   statSync,
   writeSync,
 } from 'node:fs'
@@ -34,7 +38,10 @@ export interface Passwords {
 
 /** Throws `access-invalid`, which names the line and never its content. */
 export function readPasswords(file: string): Passwords {
-  const source = readSource(file)
+  return { lines: parsed(file, readSource(file)), isExposed: (statSync(file).mode & 0o004) !== 0 }
+}
+
+function parsed(file: string, source: string): ReadonlyMap<string, PasswordLine> {
   const lines = new Map<string, PasswordLine>()
   for (const [index, line] of source.split('\n').entries()) {
     const entry = parseLine(line)
@@ -46,7 +53,7 @@ export function readPasswords(file: string): Passwords {
     }
     lines.set(entry.user, entry.line)
   }
-  return { lines, isExposed: (statSync(file).mode & 0o004) !== 0 }
+  return lines
 }
 
 /** Why a user cannot stand in the file; undefined when it can. */
@@ -62,25 +69,37 @@ export function userFault(user: string): string | undefined {
 
 /**
  * Sets the hash of a user, or removes the user where it is undefined; a missing file is made.
- * Answers whether the user was there. Comments and the order of lines stay.
+ * Answers whether the user was there. Comments, the order of lines, owner and mode stay. Throws
+ * `access-invalid`, also for a file that holds something else: it is no password file.
  */
 export function writePassword(file: string, user: string, hash: string | undefined): boolean {
-  let source = ''
-  let mode = 0o600
-  try {
-    source = readFileSync(file, 'utf8')
-    mode = statSync(file).mode & 0o777
-  } catch (thrown) {
-    if (codeOf(thrown) !== 'ENOENT') throw unreadable(file, thrown)
-  }
+  const before = existing(file)
+  const source = before?.source ?? ''
+  parsed(file, source)
   const lines = source === '' ? [] : source.replace(/\n$/, '').split('\n')
   const at = lines.findIndex((line) => line.startsWith(`${user}:`))
   if (at < 0 && hash === undefined) return false
   const line = hash === undefined ? [] : [`${user}:${hash}`]
   if (at < 0) lines.push(...line)
   else lines.splice(at, 1, ...line)
-  replace(file, lines.map((each) => `${each}\n`).join(''), mode)
+  replace(before?.target ?? file, lines.map((each) => `${each}\n`).join(''), before?.stats)
   return at >= 0
+}
+
+interface Existing {
+  readonly source: string
+  /** Where the file is, should `file` be a link: that is what is replaced. */
+  readonly target: string
+  readonly stats: Stats
+}
+
+function existing(file: string): Existing | undefined {
+  try {
+    return { source: readFileSync(file, 'utf8'), target: realpathSync(file), stats: statSync(file) }
+  } catch (thrown) {
+    if (codeOf(thrown) === 'ENOENT') return undefined
+    throw unreadable(file, thrown)
+  }
 }
 
 type Parsed = { readonly user: string; readonly line: PasswordLine } | 'none' | 'malformed'
@@ -114,11 +133,14 @@ function unreadable(file: string, cause: unknown): SluiceError {
   })
 }
 
-function replace(file: string, text: string, mode: number): void {
+function replace(file: string, text: string, before: Stats | undefined): void {
   const fresh = `${file}.new`
   try {
-    const descriptor = openSync(fresh, 'w', mode)
+    const descriptor = openSync(fresh, 'w', 0o600)
     try {
+      // Whoever runs the gateway must be able to read what root wrote.
+      if (before !== undefined) fchownSync(descriptor, before.uid, before.gid)
+      fchmodSync(descriptor, (before?.mode ?? 0o600) & 0o777)
       writeSync(descriptor, text)
       fsyncSync(descriptor)
     } finally {
@@ -126,7 +148,8 @@ function replace(file: string, text: string, mode: number): void {
     }
     renameSync(fresh, file)
   } catch (cause) {
-    const message = `the password file ${file} cannot be written: ${messageOf(cause)}`
+    const why = codeOf(cause) === 'ENOENT' ? 'there is no such folder' : messageOf(cause)
+    const message = `the password file ${file} cannot be written: ${why}`
     throw new SluiceError('access-invalid', message, { cause })
   }
 }

@@ -20,7 +20,7 @@ const REMEMBERED_MAX = 20_000
 /** As long as a digest. */
 const NOTHING = Buffer.alloc(32)
 
-export type Verdict = 'right' | 'wrong' | 'busy'
+export type Verdict = 'right' | 'wrong' | 'busy' | 'skipped'
 
 export class Verifier {
   private readonly key = randomBytes(32)
@@ -41,10 +41,12 @@ export class Verifier {
     return isSame && known !== undefined && line !== undefined
   }
 
+  /** `isWorthIt` is asked when its turn has come: only then is it known what became of others. */
   async verify(
     user: string,
     password: Uint8Array,
     line: PasswordLine | undefined,
+    isWorthIt: () => boolean,
   ): Promise<Verdict> {
     if (this.running < RUNNING_MAX) this.running++
     else if (this.waiting.length >= WAITING_MAX) return 'busy'
@@ -52,6 +54,7 @@ export class Verifier {
     try {
       // Of 100 logins with one name that waited, the first has settled it.
       if (this.remembers(user, password, line)) return 'right'
+      if (!isWorthIt()) return 'skipped'
       const isRight = await verifyPassword(password, line?.hash ?? this.decoy)
       if (!isRight || line === undefined) return 'wrong'
       this.remember(user, password, line)

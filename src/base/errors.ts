@@ -75,6 +75,10 @@ export const errorTable = {
     retry: 'later',
     hint: 'Free space or mend the disk, then start again; "sluice verify-log" checks the files.',
   },
+  'queue-unknown': {
+    retry: 'never',
+    hint: '"sluice queues" lists the queues; a [[queue]] names its dead_letter itself.',
+  },
   'bridge-unknown': {
     retry: 'never',
     hint: '"sluice bridge status" lists the bridges and what they forward.',

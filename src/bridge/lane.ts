@@ -8,7 +8,8 @@
  *
  * B1. `acked` moves only over records that the upstream acknowledged, that have a durable gap, or
  *     that are none of this forward's: in order, whatever the order of the acks.
- * B2. What is in flight when a link ends is handed out again, from `acked` on.
+ * B2. What is in flight when a link ends is handed out again, from `acked` on. An answer to what was
+ *     handed out before a `reset` counts for nothing.
  * B3. In memory are at most three pages and what is in flight.
  */
 import { Deque } from '../base/deque.ts'
@@ -37,6 +38,8 @@ const AHEAD_PAGES = 2
 export class Flight implements PublishWaiter {
   readonly lane: Lane
   readonly first: number
+  /** Which `reset` of its lane it came after. */
+  readonly era: number
   /** Behind its last record. */
   end: number
   records = 0
@@ -45,9 +48,10 @@ export class Flight implements PublishWaiter {
   sentMs = 0
   isSettled = false
 
-  constructor(lane: Lane, first: number) {
+  constructor(lane: Lane, first: number, era: number) {
     this.lane = lane
     this.first = first
+    this.era = era
     this.end = first
   }
 
@@ -68,6 +72,8 @@ export class Lane {
   end: number
   /** Records that the upstream acknowledged. */
   sentRecords = 0
+  /** Of these, the ones that `acked` has moved over: they wait only for their place on disk. */
+  doneRecords = 0
   private readonly source: LaneSource
   private nextPosition: number
   private readAt: number
@@ -77,6 +83,7 @@ export class Lane {
   private ahead: RecordPage[] = []
   private reading = false
   private generation = 0
+  private era = 0
   private flights = new Deque<Flight>()
 
   constructor(source: LaneSource, from: number, end: number) {
@@ -106,23 +113,15 @@ export class Lane {
 
   /** Forgets what is in flight and goes on from `position` (B2), up to `end` where it is given. */
   reset(position: number, end: number = this.end): void {
-    this.generation++
-    this.reading = false
-    this.page = []
-    this.index = 0
-    this.ahead = []
-    this.nextPosition = position
-    this.readAt = position
-    this.pageNext = position
-    this.end = end
+    this.era++
     this.flights = new Deque()
+    this.readFrom(position)
+    this.end = end
   }
 
   /** Leaves out what was not handed out yet, up to `position`. */
   skipTo(position: number): void {
-    const flights = this.flights
-    this.reset(position)
-    this.flights = flights
+    this.readFrom(position)
   }
 
   /** The next record; undefined while there is none, or none is read yet. */
@@ -154,20 +153,38 @@ export class Lane {
 
   /** Something in flight that begins with the record that `peek` gave; `add` takes it in. */
   open(record: LogRecord): Flight {
-    const flight = new Flight(this, record.position)
+    const flight = new Flight(this, record.position, this.era)
     this.flights.push(flight)
     return flight
   }
 
   settle(flight: Flight, reason: number): void {
+    if (flight.era !== this.era) {
+      this.source.progressed()
+      return
+    }
     if (reason !== 0) {
       this.source.refused(flight, reason)
       return
     }
     flight.isSettled = true
     this.sentRecords += flight.records
-    while (this.flights.peek()?.isSettled === true) this.flights.shift()
+    for (let first = this.flights.peek(); first?.isSettled; first = this.flights.peek()) {
+      this.flights.shift()
+      this.doneRecords += first.records
+    }
     this.source.progressed()
+  }
+
+  private readFrom(position: number): void {
+    this.generation++
+    this.reading = false
+    this.page = []
+    this.index = 0
+    this.ahead = []
+    this.nextPosition = position
+    this.readAt = position
+    this.pageNext = position
   }
 
   private readAhead(): void {

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import type { Config } from '../config/config.ts'
 import type { Gateway } from '../gateway.ts'
 import type { Place, Settings } from './place.ts'
 
@@ -23,7 +24,7 @@ export function banner(
     `  Data    ${path.resolve(config.gateway.dataDir)} (${streamsText(streams)})`,
     `  Config  ${file ?? 'none: the defaults hold'}`,
     'Next, in another terminal:',
-    `  ${watchCommand(gateway.mqtt[0])}`,
+    `  ${watchCommand(gateway.mqtt, config)}`,
     `  ${tailCommand(invocation, streams[0] ?? 'default', place)}`,
   ]
   return `${lines.join('\n')}\n`
@@ -38,13 +39,25 @@ function streamsText(names: readonly string[]): string {
   return names.length === 1 ? `stream ${names[0]}` : `streams ${names.join(', ')}`
 }
 
-/** The client's own defaults, localhost and 1883, are left out. */
-function watchCommand(address: Address | undefined): string {
-  const { host, port } = address ?? { host: '127.0.0.1', port: 1883 }
+/**
+ * For the listener that asks the least, with what only the user knows in capitals. The client's own
+ * defaults, localhost and 1883, are left out.
+ */
+function watchCommand(bound: readonly Address[], { mqtt, access }: Config): string {
+  const { listeners } = mqtt
+  const plain = listeners.findIndex(({ tls, websocket }) => tls === undefined && !websocket)
+  const index = plain >= 0 ? plain : listeners.findIndex(({ websocket }) => !websocket)
+  // Mosquitto's clients of many systems speak no WebSocket.
+  if (index < 0) return 'connect an MQTT client to the WebSocket at /mqtt'
+  const { host, port } = bound[index] ?? { host: '127.0.0.1', port: 1883 }
+  const tls = listeners[index]?.tls
   const isAny = host === '0.0.0.0' || host === '::' || host === '127.0.0.1'
   const options = [
-    ...(isAny ? [] : [`-h ${host}`]),
+    ...(tls === undefined ? [] : ['-h HOST', '--cafile CA.pem']),
+    ...(tls?.requireClientCert === true ? ['--cert CLIENT.pem', '--key CLIENT.key'] : []),
+    ...(isAny || tls !== undefined ? [] : [`-h ${host}`]),
     ...(port === 1883 ? [] : [`-p ${port}`]),
+    ...(access === undefined || access.anonymous ? [] : ['-u USER', '-P PASSWORD']),
     "-t '#' -v",
   ]
   return `mosquitto_sub ${options.join(' ')}`

@@ -2,18 +2,14 @@
  * `sluice bridge`: asks the running gateway over HTTP, because what a bridge does now is in its
  * memory; a gateway that does not run has no bridge, only cursors ("sluice cursors").
  */
-import { readFileSync } from 'node:fs'
-import { messageOf } from '../base/errors.ts'
 import type { BridgeStatus, ForwardStatus } from '../bridge/bridge.ts'
+import { askGateway, type GatewayOptions } from './ask-gateway.ts'
 import type { CliContext } from './context.ts'
 import { ageText } from './cursors.ts'
 import { printable } from './format.ts'
-import { type Place, settingsOf } from './place.ts'
 import { tableLines } from './table.ts'
 
-export interface BridgeOptions extends Place {
-  /** Where the gateway's HTTP is; the configuration says it otherwise. */
-  readonly url?: string
+export interface BridgeOptions extends GatewayOptions {
   readonly format?: 'text' | 'json'
 }
 
@@ -22,7 +18,6 @@ export interface BridgeSeekOptions extends BridgeOptions {
   readonly stream?: string
 }
 
-const TIMEOUT_MS = 10_000
 /** The least that is shown of a forecast: what lies beyond a year is no forecast. */
 const FORECAST_MS_MAX = 365 * 86_400_000
 
@@ -32,7 +27,7 @@ export async function bridgeStatus(
   options: BridgeOptions,
   context: CliContext,
 ): Promise<number> {
-  const answer = await ask('GET', '/v1/bridges', undefined, options, context)
+  const answer = await askGateway('GET', '/v1/bridges', undefined, options, context)
   if (answer === undefined) return 1
   const all = (answer as { bridges: readonly BridgeStatus[] }).bridges
   const shown = name === undefined ? all : all.filter((bridge) => bridge.name === name)
@@ -54,7 +49,7 @@ export async function bridgePause(
   options: BridgeOptions,
   context: CliContext,
 ): Promise<number> {
-  const answer = await ask('POST', pathOf(name, 'pause'), {}, options, context)
+  const answer = await askGateway('POST', pathOf(name, 'pause'), {}, options, context)
   if (answer === undefined) return 1
   context.output.out(`${printable(name)} is paused and keeps its place, also across restarts\n`)
   return 0
@@ -65,7 +60,7 @@ export async function bridgeResume(
   options: BridgeOptions,
   context: CliContext,
 ): Promise<number> {
-  const answer = await ask('POST', pathOf(name, 'resume'), {}, options, context)
+  const answer = await askGateway('POST', pathOf(name, 'resume'), {}, options, context)
   if (answer === undefined) return 1
   context.output.out(`${printable(name)} goes on\n`)
   return 0
@@ -78,7 +73,7 @@ export async function bridgeSeek(
 ): Promise<number> {
   const { to, stream } = options
   const body = stream === undefined ? { to } : { to, stream }
-  const answer = await ask('POST', pathOf(name, 'seek'), body, options, context)
+  const answer = await askGateway('POST', pathOf(name, 'seek'), body, options, context)
   if (answer === undefined) return 1
   const { moved } = answer as { moved: readonly { cursor: string; position: number }[] }
   for (const { cursor, position } of moved) {
@@ -89,63 +84,6 @@ export async function bridgeSeek(
 
 function pathOf(name: string, what: string): string {
   return `/v1/bridges/${encodeURIComponent(name)}/${what}`
-}
-
-/** The answer; undefined once it was said why there is none. */
-async function ask(
-  method: 'GET' | 'POST',
-  path: string,
-  body: object | undefined,
-  options: BridgeOptions,
-  context: CliContext,
-): Promise<unknown> {
-  const target = targetOf(options, context)
-  if (target === undefined) return undefined
-  const { url, token } = target
-  const headers: Record<string, string> = { 'content-type': 'application/json' }
-  if (token !== undefined) headers['authorization'] = `Bearer ${token}`
-  const sent = body === undefined ? {} : { body: JSON.stringify(body) }
-  let response: Response
-  try {
-    const signal = AbortSignal.timeout(TIMEOUT_MS)
-    response = await fetch(new URL(path, url), { method, headers, signal, ...sent })
-  } catch (thrown) {
-    const why = thrown instanceof Error && thrown.cause !== undefined ? thrown.cause : thrown
-    context.output.err(
-      `sluice: the gateway does not answer at ${url}: ${messageOf(why)}\n` +
-        'Start it, or name where its HTTP listens with --url.\n',
-    )
-    return undefined
-  }
-  const answer: unknown = await response.json().catch(() => undefined)
-  if (response.ok) return answer
-  const said = (answer as { message?: unknown } | undefined)?.message
-  const message = typeof said === 'string' ? said : `HTTP status ${response.status}`
-  context.output.err(`sluice: ${printable(message)}\n`)
-  return undefined
-}
-
-function targetOf(
-  options: BridgeOptions,
-  context: CliContext,
-): { readonly url: string; readonly token: string | undefined } | undefined {
-  const settings = settingsOf(options, context)
-  if (settings === undefined) return undefined
-  const { host, port, tokenFile } = settings.config.http
-  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
-  const own = `http://${name.includes(':') ? `[${name}]` : name}:${port}`
-  const url = options.url ?? own
-  if (!URL.canParse(url)) {
-    context.output.err(`sluice: "${printable(url)}" is no URL such as http://127.0.0.1:8080\n`)
-    return undefined
-  }
-  try {
-    const token = tokenFile === undefined ? undefined : readFileSync(tokenFile, 'utf8').trim()
-    return { url, token }
-  } catch (thrown) {
-    context.output.err(`sluice: the file of http.token_file: ${messageOf(thrown)}\n`)
-    return undefined
-  }
 }
 
 function textOf(bridge: BridgeStatus): string[] {

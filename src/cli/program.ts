@@ -64,6 +64,7 @@ function createProgram(context: CliContext, run: Run): Command {
   addAudit(program, context, run)
   addDecodeBatch(program, context, run)
   addBridge(program, context, run)
+  addConsumers(program, context, run)
   return program
 }
 
@@ -329,6 +330,33 @@ function addDecodeBatch(program: Command, context: CliContext, run: Run): void {
     .action(async (file, options) => {
       const { decodeBatchCommand } = await import('./decode-batch.ts')
       await run(decodeBatchCommand(file, options, context))
+    })
+}
+
+function addConsumers(program: Command, context: CliContext, run: Run): void {
+  const command = (name: string, description: string) =>
+    program
+      .command(name)
+      .description(description)
+      .addOption(configOption())
+      .option('--url <url>', "where the gateway's HTTP listens, such as http://127.0.0.1:8080")
+  command('groups', 'say who consumes which partitions, and how far behind')
+    .addOption(formatOption())
+    .action(async (options) => {
+      const { groupsCommand } = await import('./groups.ts')
+      await run(groupsCommand(options, context))
+    })
+  command('queues', 'say what waits in the work queues')
+    .addOption(formatOption())
+    .action(async (options) => {
+      const { queuesCommand } = await import('./queues.ts')
+      await run(queuesCommand(options, context))
+    })
+  command('redrive', 'put the dead letters of a queue back into it')
+    .argument('<queue>', 'its name')
+    .action(async (queue, options) => {
+      const { redriveCommand } = await import('./redrive.ts')
+      await run(redriveCommand(queue, options, context))
     })
 }
 

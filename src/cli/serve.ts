@@ -15,8 +15,12 @@ export async function serve(place: Place, context: CliContext): Promise<number> 
   }
   // Asked for before the start, so that a stop during a long recovery is a clean one as well.
   const stop = context.stopRequest()
-  let reload: (() => void) | undefined
-  context.onReloadRequest(() => reload?.())
+  // A request during the start is answered after it: the files may have been read before.
+  let isReloadAsked = false
+  let reload = (): void => {
+    isReloadAsked = true
+  }
+  context.onReloadRequest(() => reload())
   const logger = await createLogger(config.log, context.onTerminal)
   const { version } = context
   const gateway = await startGateway(config, { logger, clock: context.clock, version })
@@ -26,6 +30,7 @@ export async function serve(place: Place, context: CliContext): Promise<number> 
     if (changed !== undefined) gateway.reload(changed.config)
     else logger.error({}, 'the configuration is not valid, see above: everything stays as it was')
   }
+  if (isReloadAsked) reload()
   context.output.out(banner(gateway, settings, place, context))
   if (!stop.aborted) await once(stop, 'abort')
   logger.info({}, 'stopping')

@@ -110,7 +110,10 @@ export const topicFilter = () =>
  * A filter over what a client may name, the `$stream/...` and `$queue/...` of consumers included.
  */
 export const accessFilter = () =>
-  checkedText('an MQTT topic filter such as "devices/{client}/#"', filterFault)
+  checkedText(
+    'an MQTT topic filter such as "devices/{client}/#"',
+    (found) => unknownPlaceholder(found, ['{client}', '{user}']) ?? filterFault(found),
+  )
 
 /** A topic filter in which `{gateway}` may stand. */
 export const filterTemplate = () =>

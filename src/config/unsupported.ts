@@ -14,12 +14,7 @@ interface Row {
   readonly sentence: string
 }
 
-const rows: readonly Row[] = [
-  {
-    pattern: 'queue[]',
-    sentence: 'it is ignored, its topics go to the first stream that matches',
-  },
-]
+const rows: readonly Row[] = []
 
 /** What of the parsed tree `source` is written and not built yet. */
 export function unsupportedIn(source: unknown): Unsupported[] {

@@ -151,6 +151,17 @@ export class Consumers {
     shared.close()
   }
 
+  get replayCount(): number {
+    return this.replays.size
+  }
+
+  /** Records that the replays have not sent, together. */
+  get replayLag(): number {
+    let lag = 0
+    for (const replay of this.replays) lag += replay.lag
+    return lag
+  }
+
   /** Groups with members now. */
   groupInfos(): readonly GroupInfo[] {
     return [...this.openGroups.values()].map((group) => group.info())

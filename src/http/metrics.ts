@@ -5,11 +5,13 @@
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Bridges } from '../bridge/bridge.ts'
+import type { Consumers } from '../consumers/consumers.ts'
 import type { EventLog } from '../log/log.ts'
 import type { ClockNumbers } from '../log/open.ts'
 import type { MqttStats } from '../mqtt/stats.ts'
 import { addBridgeMetrics } from './bridge-metrics.ts'
 import { addClockMetrics } from './clock-metrics.ts'
+import { addConsumerMetrics } from './consumer-metrics.ts'
 import { addLogMetrics } from './log-metrics.ts'
 import { addMqttMetrics } from './mqtt-metrics.ts'
 import { addProcessMetrics } from './process-metrics.ts'
@@ -23,6 +25,7 @@ export interface MetricsParts {
   readonly time: ClockNumbers
   /** Undefined: there is none. */
   readonly bridges?: Bridges | undefined
+  readonly consumers?: Consumers | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly version: string
@@ -44,6 +47,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
   addRetentionMetrics(registry, log, parts.retention)
   addClockMetrics(registry, parts.time)
   addBridgeMetrics(registry, parts.bridges)
+  if (parts.consumers !== undefined) addConsumerMetrics(registry, parts.consumers)
   const stop = addProcessMetrics(registry, version)
   return {
     contentType: registry.contentType,

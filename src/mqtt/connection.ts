@@ -6,7 +6,7 @@
  * N2. Between CONNECT and CONNACK nothing more is handled: later packets wait, at most a read chunk
  *     of them.
  */
-import type { Grants, Identity, Login, LoginOutcome } from '../access/access.ts'
+import type { Grants, Identity } from '../access/access.ts'
 import { AssertionFailure, present } from '../base/assert.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
@@ -15,20 +15,22 @@ import type { Outbound } from './delivery/outbound.ts'
 import type { Subscriber } from './delivery/subscriber.ts'
 import { type Publisher, type PublisherConnection, RECEIVE_MAXIMUM } from './ingest/publisher.ts'
 import type { Throttle } from './ingest/throttle.ts'
-import type { LimitName, MqttLimits } from './limits.ts'
+import type { LimitName } from './limits.ts'
+import { type ClientFacts, ClientLogin, type LoginHost, type LoginSink } from './login.ts'
 import type { Carrier, Origin } from './origin.ts'
-import { refusalConnack, sessionsFullConnack } from './refusals.ts'
+import { RatePause } from './rate-pause.ts'
 import type { CloseReason, MqttStats } from './stats.ts'
-import { ConnectionWill } from './wills/connection-will.ts'
-import type { Wills } from './wills/wills.ts'
-import { type ConnectVerdict, checkConnect, withoutWill } from './wire/connect.ts'
+import type { Strangers } from './strangers.ts'
+import { longAckFault } from './wire/ack.ts'
 import { FrameReader } from './wire/frame-reader.ts'
 import { Output } from './wire/output.ts'
 import { PacketType, Reason } from './wire/packets.ts'
 import type { PacketFault, PublishDecoder } from './wire/publish.ts'
+import type { ReasonStrings } from './wire/reason-string.ts'
 import {
   type Asked,
   disconnectFault,
+  type FiltersAnswer,
   filtersAck,
   isFault,
   readSubscribe,
@@ -50,37 +52,34 @@ const flagsOf = (type: number): number =>
 type State = 'opening' | 'connecting' | 'ready' | 'closing' | 'closed'
 
 /** What the front end does for its connections. */
-export interface ConnectionHost {
+export interface ConnectionHost extends LoginHost {
   readonly stats: MqttStats
   readonly logger: Logger
-  readonly packetBytesMax: number
-  readonly limits: MqttLimits
   readonly dirty: Output[]
-  readonly wills: Wills
+  readonly strangers: Strangers<Connection>
   /** Sends what all outputs have collected. */
   flush(): void
   /** The same, at the end of the loop turn. */
   flushSoon(): void
-  /** Who a client is, from what its CONNECT shows. */
-  login(login: Login): LoginOutcome | Promise<LoginOutcome>
-  /** What a client that logged in may do. */
-  grants(clientId: string, identity: Identity): Grants
   /** Makes what a connected client needs; undefined: the session that it was told of has ended. */
   connected(
     connection: Connection,
-    facts: SessionFacts,
+    facts: ClientFacts,
     identity: Identity,
   ): ConnectedParts | undefined
-  /** A decoder, for a will before its client is connected. */
-  decoder(version: number): PublishDecoder
   /** Subscribes as far as limits allow; a code for each filter [MQTT-3.9.3-1]. */
-  subscribe(subscriber: Subscriber, asked: readonly Asked[], version: number): readonly number[]
+  subscribe(
+    subscriber: Subscriber,
+    asked: readonly Asked[],
+    version: number,
+  ): FiltersAnswer | Promise<FiltersAnswer>
   /** When the session's subscriptions are on disk; undefined: none has to be. May reject. */
   subscriptionsKept(subscriber: Subscriber): Promise<void> | undefined
-  /** Whether there is place for a session that outlives its connection. */
-  admitsSession(clientId: string): boolean
   /** A code for each filter [MQTT5 3.11.3]. */
-  unsubscribe(subscriber: Subscriber, filters: readonly string[]): readonly number[]
+  unsubscribe(
+    subscriber: Subscriber,
+    filters: readonly string[],
+  ): FiltersAnswer | Promise<FiltersAnswer>
   closed(connection: Connection, subscriber: Subscriber | undefined): void
 }
 
@@ -98,7 +97,7 @@ export interface ConnectedParts {
   readonly throttle: Throttle | undefined
 }
 
-export class Connection implements Peer, PublisherConnection {
+export class Connection implements Peer, PublisherConnection, LoginSink {
   readonly output: Output
   private readonly socket: Carrier
   private readonly origin: Origin
@@ -107,13 +106,12 @@ export class Connection implements Peer, PublisherConnection {
   private readonly protocol: ProtocolSession
   private state: State = 'opening'
   private parts: ConnectedParts | undefined
-  private facts: SessionFacts | undefined
-  /** The will of CONNECT as a PUBLISH packet. */
-  private willPacket: Buffer | undefined
-  private will: ConnectionWill | undefined
-  private who: Identity | undefined
+  private facts: ClientFacts | undefined
+  /** Why we end the connection, for MQTT 5. */
+  private farewellReason: number | undefined
+  private readonly login: ClientLogin
   /** While the client is over its rate. */
-  private throttled: NodeJS.Timeout | undefined
+  private readonly ratePause: RatePause
 
   constructor(
     socket: Carrier,
@@ -127,6 +125,8 @@ export class Connection implements Peer, PublisherConnection {
     // Before CONNECT nobody has shown who they are: ten thousand strangers must not hold much.
     this.frames = new FrameReader(Math.min(host.packetBytesMax, CONNECT_BYTES_MAX))
     this.output = new Output(socket, host.limits.unsentBytesMax, host.stats, host.dirty)
+    this.login = new ClientLogin(host, this)
+    this.ratePause = new RatePause(host.stats, () => this.updateReading())
     this.protocol = open(this)
     host.stats.sockets++
     host.stats.socketsOpened++
@@ -143,7 +143,7 @@ export class Connection implements Peer, PublisherConnection {
 
   /** Undefined before its login. */
   get identity(): Identity | undefined {
-    return this.who
+    return this.login.identity
   }
 
   /** How long the client's session outlives this connection, seconds. */
@@ -155,7 +155,8 @@ export class Connection implements Peer, PublisherConnection {
   disconnect(reason: number, why: CloseReason, cause: string): void {
     if (this.state === 'closing' || this.state === 'closed') return
     this.state = 'closing'
-    this.protocol.disconnect(reason, why, cause)
+    this.farewellReason = reason
+    this.protocol.disconnect(why, cause)
   }
 
   /** Reads, or not, for the reasons that the publisher and the output have. */
@@ -173,26 +174,7 @@ export class Connection implements Peer, PublisherConnection {
   }
 
   private isHeld({ publisher }: ConnectedParts): boolean {
-    return publisher.isPaused || this.output.isStuffed || this.throttled !== undefined
-  }
-
-  /** Reads on when the client is within its rate again. */
-  private slow(waitMs: number): void {
-    if (this.throttled !== undefined) return
-    this.host.stats.limited['client-rate']++
-    this.host.stats.pausedPublishers++
-    this.throttled = setTimeout(() => {
-      this.hurry()
-      this.updateReading()
-    }, waitMs)
-    this.updateReading()
-  }
-
-  private hurry(): void {
-    if (this.throttled === undefined) return
-    clearTimeout(this.throttled)
-    this.throttled = undefined
-    this.host.stats.pausedPublishers--
+    return publisher.isPaused || this.output.isStuffed || this.ratePause.isActive
   }
 
   refuse(): void {
@@ -202,7 +184,7 @@ export class Connection implements Peer, PublisherConnection {
 
   /** The client is not read because of us: its silence is no reason to end it. */
   keepAliveWhilePaused(): void {
-    const isPaused = this.parts?.publisher.isPaused === true || this.throttled !== undefined
+    const isPaused = this.parts?.publisher.isPaused === true || this.ratePause.isActive
     if (isPaused) this.protocol.touch()
   }
 
@@ -211,15 +193,30 @@ export class Connection implements Peer, PublisherConnection {
     this.host.flushSoon()
   }
 
-  ready(facts: SessionFacts): void {
+  refused(connack: Uint8Array): void {
+    this.output.bytes(connack)
+  }
+
+  ready(session: SessionFacts): void {
     if (this.state !== 'connecting') return
+    const facts = this.login.facts(session)
     this.facts = facts
-    this.parts = this.host.connected(this, facts, present(this.who, 'the identity of a client'))
-    if (this.parts === undefined) {
-      const cause = 'its session ended while it connected'
-      this.disconnect(Reason.implementationSpecific, 'taken-over', cause)
+    const parts = this.host.connected(
+      this,
+      facts,
+      present(this.identity, 'the identity of a client'),
+    )
+    const answer = parts === undefined ? undefined : this.login.connack(facts, parts.grants)
+    if (parts === undefined || answer === undefined) {
+      const cause =
+        parts === undefined ? 'its session ended while it connected' : 'it takes no CONNACK'
+      if (parts !== undefined) this.host.closed(this, parts.subscriber)
+      this.disconnect(Reason.implementationSpecific, 'refused', cause)
       return
     }
+    this.parts = parts
+    this.host.strangers.leave(this)
+    this.output.bytes(answer)
     this.state = 'ready'
     this.frames.packetBytesMax = this.host.packetBytesMax
     // CONNACK goes out before anything that answers what came behind CONNECT, held until now.
@@ -232,33 +229,10 @@ export class Connection implements Peer, PublisherConnection {
   /** What must be on disk before CONNACK; never rejects. */
   async accepted(clientId: string): Promise<void> {
     try {
-      await this.will?.arm(clientId)
+      await this.login.accepted(clientId)
     } catch (thrown) {
       this.disconnect(Reason.implementationSpecific, 'storage', messageOf(thrown))
     }
-  }
-
-  private endWill(): void {
-    const { parts, will } = this
-    // The rules may have changed since CONNECT.
-    const isGranted = parts !== undefined && this.mayWill(parts.version, parts.grants)
-    if (parts !== undefined && !isGranted) this.host.stats.denied.will++
-    will?.end(isGranted, this.sessionExpiryS)
-  }
-
-  /** Decodes a will as the PUBLISH that it is; answers what is wrong with it. */
-  private withWill(
-    will: Buffer,
-    decoder: PublishDecoder,
-    take: (bytes: Buffer, end: number) => void,
-  ): PacketFault | undefined {
-    let fault: PacketFault | undefined
-    new FrameReader(will.length).read(will, (first, bytes, _at, bodyAt, end) => {
-      fault = decoder.decode(first, bytes, bodyAt, end)
-      if (fault === undefined) take(bytes, end)
-      return false
-    })
-    return fault
   }
 
   ended(reason: CloseReason, cause: string): void {
@@ -267,13 +241,25 @@ export class Connection implements Peer, PublisherConnection {
     this.host.stats.closed[reason]++
     if (this.parts === undefined) this.host.stats.connectionsRefused++
     this.host.logger.debug({ client: this.clientId, reason, cause }, 'connection closed')
-    this.hurry()
-    this.endWill()
+    this.ratePause.end()
+    this.host.strangers.leave(this)
+    this.login.ended(this.parts?.grants, this.sessionExpiryS)
     this.parts?.publisher.close()
     this.host.closed(this, this.parts?.subscriber)
+    this.sayWhy(reason, cause)
     this.frames.clear()
     this.output.flush()
     this.farewell()
+  }
+
+  /** DISCONNECT as the last packet, to MQTT 5 clients that had a CONNACK [MQTT-3.14.0-1]. */
+  private sayWhy(why: CloseReason, cause: string): void {
+    const reason = this.farewellReason ?? LIBRARY_REASONS.get(why)
+    const { facts } = this
+    if (this.parts === undefined || facts === undefined || reason === undefined) return
+    if (facts.version < 5) return
+    const isOurs = why === 'internal-error' || why === 'storage'
+    this.output.bytes(facts.explain.disconnect(reason, isOurs ? OUR_FAULT : cause))
   }
 
   /**
@@ -322,10 +308,23 @@ export class Connection implements Peer, PublisherConnection {
     } catch (thrown) {
       this.fail(thrown)
     }
-    if (this.parts === undefined) return
+    if (this.parts === undefined) {
+      this.weigh()
+      return
+    }
     this.protocol.touch()
     this.host.flush()
     if (this.output.isStuffed) this.updateReading()
+  }
+
+  /** What a connection holds that has not logged in. */
+  private weigh(): void {
+    if (this.state !== 'opening' && this.state !== 'connecting') return
+    const bytes = this.frames.heldBytes + this.login.heldBytes
+    if (this.host.strangers.hold(this, bytes)) return
+    this.host.stats.limited.handshake++
+    const cause = 'connections that have not logged in hold too much'
+    this.disconnect(Reason.serverBusy, 'refused', cause)
   }
 
   /** N1: a bug that one client's packet met must not take the others with it. */
@@ -361,7 +360,7 @@ export class Connection implements Peer, PublisherConnection {
       if (type === PacketType.disconnect) return this.onDisconnect(bytes, at, bodyAt, end)
     }
     if (this.state === 'opening' && type === PacketType.connect) {
-      return this.onConnect(first, bytes, at, bodyAt, end)
+      return this.onConnect(first, bytes, bodyAt, end)
     }
     // The first packet is CONNECT [MQTT-3.1.0-1], and no later one is [MQTT-3.1.0-2].
     return this.protocolFault(
@@ -370,81 +369,29 @@ export class Connection implements Peer, PublisherConnection {
   }
 
   /** CONNECT, checked by us and handled by the protocol side. */
-  private onConnect(
-    first: number,
-    bytes: Buffer,
-    at: number,
-    bodyAt: number,
-    end: number,
-  ): boolean {
+  private onConnect(first: number, bytes: Buffer, bodyAt: number, end: number): boolean {
     if ((first & 15) !== 0) return this.protocolFault('CONNECT has wrong flags')
-    const verdict = checkConnect(bytes, bodyAt, end, this.host.limits)
-    if (verdict.kind === 'refused') {
-      this.countLimit(verdict.limit)
-      return this.refuseConnect(verdict.connack, verdict.sentence)
-    }
-    if (verdict.will !== undefined) {
-      const fault = this.willFault(verdict.will.packet, verdict.version)
-      if (fault !== undefined) {
-        const connack =
-          verdict.version === 5 ? Uint8Array.of(0x20, 3, 0, fault.reason, 0) : undefined
-        return this.refuseConnect(connack, `the will: ${fault.sentence}`)
-      }
-      this.willPacket = verdict.will.packet
-    }
-    this.state = 'connecting'
-    this.socket.pause()
-    // The library keeps parts of what it gets: it must not be a view on the read chunk.
-    const packet =
-      verdict.will === undefined
-        ? Buffer.from(bytes.subarray(at, end))
-        : withoutWill(bytes, at, bodyAt, end, verdict.will)
-    const outcome = this.host.login({ ...verdict.credentials, ...this.origin })
-    if (outcome instanceof Promise) {
-      outcome
-        .then((verified) => this.loggedIn(verified, verdict, packet))
-        .catch((thrown: unknown) => this.fail(thrown))
-    } else {
-      this.loggedIn(outcome, verdict, packet)
-    }
+    this.login.begin(bytes, bodyAt, end, this.origin)
     return false
   }
 
-  /** A verified CONNECT goes to the protocol side, which answers it. */
-  private loggedIn(outcome: LoginOutcome, connect: ValidConnect, packet: Buffer): void {
-    // Verifying a password takes a while, in which the client may have gone.
-    if (this.state !== 'connecting') return
-    if (outcome.kind === 'refused') {
-      this.host.stats.denied[outcome.refusal]++
-      const connack = refusalConnack(outcome.refusal, connect.version)
-      this.refuseConnect(connack, outcome.sentence)
-      return
-    }
-    this.who = outcome.identity
-    const grants = this.host.grants(connect.credentials.clientId, outcome.identity)
-    if (!this.mayWill(connect.version, grants)) {
-      this.host.stats.denied.will++
-      const connack = refusalConnack('not-authorized', connect.version)
-      this.refuseConnect(connack, 'no rule lets the client publish its will')
-      return
-    }
-    if (connect.sessionExpiryS > 0 && !this.host.admitsSession(connect.credentials.clientId)) {
-      this.countLimit('sessions')
-      this.refuseConnect(sessionsFullConnack(connect.version), 'there are too many sessions')
-      return
-    }
-    this.will = new ConnectionWill(this.host.wills, connect)
+  wait(): void {
+    this.state = 'connecting'
+    this.host.strangers.introduced(this)
+    this.socket.pause()
+  }
+
+  get isWaiting(): boolean {
+    return this.state === 'connecting'
+  }
+
+  pass(packet: Buffer): void {
     this.protocol.packet(packet)
   }
 
-  private mayWill(version: number, grants: Grants): boolean {
-    if (this.willPacket === undefined) return true
-    const decoder = this.host.decoder(version)
-    let granted = false
-    this.withWill(this.willPacket, decoder, () => {
-      granted = this.mayPublish(grants, decoder)
-    })
-    return granted
+  turnAway(connack: Uint8Array | undefined, sentence: string): void {
+    if (connack !== undefined) this.output.bytes(connack)
+    this.disconnect(Reason.protocolError, 'refused', sentence)
   }
 
   private mayPublish(grants: Grants, { packet }: PublishDecoder): boolean {
@@ -455,26 +402,17 @@ export class Connection implements Peer, PublisherConnection {
     if (limit !== undefined) this.host.stats.limited[limit]++
   }
 
-  private willFault(will: Buffer, version: number): PacketFault | undefined {
-    if (will.length > this.host.packetBytesMax) {
-      return { reason: Reason.packetTooLarge, sentence: 'it is too large', fatal: true }
-    }
-    return this.withWill(will, this.host.decoder(version), () => undefined)
-  }
-
-  private refuseConnect(connack: Uint8Array | undefined, sentence: string): boolean {
-    if (connack !== undefined) this.output.bytes(connack)
-    this.disconnect(Reason.protocolError, 'refused', sentence)
-    return false
-  }
-
   private onSubscribe(parts: ConnectedParts, bytes: Buffer, bodyAt: number, end: number): boolean {
     const { version } = parts
     const packet = readSubscribe(bytes, bodyAt, end, version, this.host.limits)
     if (isFault(packet)) return this.packetFault(packet)
-    const codes = this.host.subscribe(parts.subscriber, packet.asked, version)
-    this.answerKept(parts, filtersAck(PacketType.suback, packet.packetId, codes, version))
+    const said = this.host.subscribe(parts.subscriber, packet.asked, version)
+    this.answerFilters(parts, PacketType.suback, packet.packetId, said)
     return true
+  }
+
+  get explain(): ReasonStrings {
+    return present(this.facts, 'the facts of a client').explain
   }
 
   /** Answers once the subscriptions are on disk, where they outlive the connection. */
@@ -494,6 +432,28 @@ export class Connection implements Peer, PublisherConnection {
     )
   }
 
+  /** Consumers join and leave in their own time; all else is answered at once. */
+  private answerFilters(
+    parts: ConnectedParts,
+    type: number,
+    packetId: number,
+    said: FiltersAnswer | Promise<FiltersAnswer>,
+  ): void {
+    const answer = (one: FiltersAnswer): void =>
+      this.answerKept(parts, filtersAck(type, packetId, one, parts.version, this.explain))
+    if (!(said instanceof Promise)) {
+      answer(said)
+      return
+    }
+    said
+      .then((one) => {
+        if (this.state !== 'ready') return
+        answer(one)
+        this.host.flushSoon()
+      })
+      .catch((thrown: unknown) => this.fail(thrown))
+  }
+
   private onUnsubscribe(
     parts: ConnectedParts,
     bytes: Buffer,
@@ -503,8 +463,8 @@ export class Connection implements Peer, PublisherConnection {
     const { version } = parts
     const packet = readUnsubscribe(bytes, bodyAt, end, version)
     if (isFault(packet)) return this.packetFault(packet)
-    const codes = this.host.unsubscribe(parts.subscriber, packet.filters)
-    this.answerKept(parts, filtersAck(PacketType.unsuback, packet.packetId, codes, version))
+    const said = this.host.unsubscribe(parts.subscriber, packet.filters)
+    this.answerFilters(parts, PacketType.unsuback, packet.packetId, said)
     return true
   }
 
@@ -512,7 +472,7 @@ export class Connection implements Peer, PublisherConnection {
     const { version, sessionExpiryAskedS } = present(this.facts, 'the facts of a session')
     const fault = disconnectFault(bytes, bodyAt, end, version, sessionExpiryAskedS > 0)
     if (fault !== undefined) return this.packetFault(fault)
-    this.will?.disconnected(bodyAt === end ? Reason.success : (bytes[bodyAt] as number))
+    this.login.disconnected(bodyAt === end ? Reason.success : (bytes[bodyAt] as number))
     this.protocol.packet(Buffer.from(bytes.subarray(at, end)))
     return false
   }
@@ -540,8 +500,12 @@ export class Connection implements Peer, PublisherConnection {
     if (publisher.isOverReceiveMaximum) return this.packetFault(OVER_RECEIVE_MAXIMUM)
     publisher.checkBounds()
     const waitMs = parts.throttle?.charge(end - at) ?? 0
-    if (waitMs > 0) this.slow(waitMs)
-    return !publisher.isPaused && this.throttled === undefined
+    // The message may have ended the connection, which nothing would wake up.
+    if (waitMs > 0 && this.state === 'ready') {
+      this.ratePause.begin(waitMs)
+      this.updateReading()
+    }
+    return !publisher.isPaused && !this.ratePause.isActive
   }
 
   private publish({ publisher, decoder, grants }: ConnectedParts, bytes: Buffer, end: number) {
@@ -572,6 +536,8 @@ export class Connection implements Peer, PublisherConnection {
     if (length < 2 || (length > 2 && !isLong)) return this.malformed('an ack has a wrong length')
     const packetId = bytes.readUInt16BE(bodyAt)
     if (packetId === 0) return this.protocolFault('an ack has packet identifier 0')
+    const fault = isLong ? longAckFault(type, bytes, bodyAt + 2, end) : undefined
+    if (fault !== undefined) return this.packetFault(fault)
     const reason = isLong ? (bytes[bodyAt + 2] as number) : Reason.success
     if (type === PacketType.puback) parts.outbound.puback(packetId, reason)
     else if (type === PacketType.pubrec) parts.outbound.pubrec(packetId, reason)
@@ -598,7 +564,15 @@ export class Connection implements Peer, PublisherConnection {
   }
 }
 
-type ValidConnect = Extract<ConnectVerdict, { kind: 'valid' }>
+/** Reasons of ends that the protocol side came to; of others the client knows. */
+const LIBRARY_REASONS: ReadonlyMap<CloseReason, number> = new Map([
+  ['keep-alive', Reason.keepAliveTimeout],
+  ['taken-over', Reason.sessionTakenOver],
+  ['protocol-error', Reason.protocolError],
+])
+
+/** What failed here is told to the log, not to clients. */
+const OUR_FAULT = 'the gateway could not go on with this connection'
 
 const PINGRESP = Uint8Array.of(0xd0, 0)
 

@@ -6,27 +6,32 @@ import { AssertionFailure, present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { EventLog, LogRecord, Position } from '../log/log.ts'
 import { createAedesProtocol } from './aedes/aedes-protocol.ts'
-import type { Protocol, SessionFacts } from './aedes/protocol.ts'
+import type { Protocol } from './aedes/protocol.ts'
 import { type ConnectedParts, Connection, type ConnectionHost } from './connection.ts'
+import { MqttConsumers } from './consumers/mqtt-consumers.ts'
 import type { CatchUpParts } from './delivery/catch-up.ts'
 import type { Outbound } from './delivery/outbound.ts'
-import { Router } from './delivery/router.ts'
+import { Router, type Target } from './delivery/router.ts'
 import { SharedScans } from './delivery/shared-scan.ts'
-import type { Subscriber } from './delivery/subscriber.ts'
+import { Subscriber } from './delivery/subscriber.ts'
 import type { SubscriptionTree } from './delivery/subscriptions.ts'
 import { Backlog } from './ingest/backlog.ts'
-import { Publisher, type PublisherParts, RECEIVE_MAXIMUM } from './ingest/publisher.ts'
+import { Publisher, type PublisherParts } from './ingest/publisher.ts'
 import { SlowDown } from './ingest/slow-down.ts'
 import { Throttle } from './ingest/throttle.ts'
 import type { MqttLimits } from './limits.ts'
 import { Listener, type ListenerParts } from './listener.ts'
+import type { ClientFacts } from './login.ts'
 import type { ListenerAddress, MqttFrontEnd, MqttParts } from './mqtt.ts'
 import type { Carrier, Origin } from './origin.ts'
+import { Owners } from './owners.ts'
 import { RetainedAtSubscribe } from './retained/at-subscribe.ts'
 import { Retained } from './retained/retained.ts'
 import { Clients } from './sessions/clients.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { emptyStats } from './stats.ts'
+import { Strangers } from './strangers.ts'
+import { Subscribing, type SubscribingClient } from './subscribing.ts'
 import { Sys } from './sys/sys.ts'
 import type { SysFacts } from './sys/values.ts'
 import { Wills } from './wills/wills.ts'
@@ -34,13 +39,16 @@ import { MessageExpiry } from './wire/message-expiry.ts'
 import { flushAll, type Output } from './wire/output.ts'
 import { REMAINING_LENGTH_MAX, Reason } from './wire/packets.ts'
 import { PublishDecoder } from './wire/publish.ts'
-import type { Asked, AskedSubscription } from './wire/subscribe.ts'
+import type { Asked, FiltersAnswer } from './wire/subscribe.ts'
+import { TOPIC_ALIAS_MAXIMUM } from './wire/topic-aliases.ts'
 
 /** A client that connects and says nothing is dropped after this. */
 const CONNECT_TIMEOUT_MS = 30_000
 /** Shorter than half the shortest keep-alive that is sensible; paused publishers are few. */
 const PAUSED_KEEP_ALIVE_MS = 500
 const CLOSING_TURNS_MAX = 1000
+/** The metric `sluice_denied_total` counts each. */
+const OWNER_WARNING_US = 60_000_000
 
 /** Nothing listens until `listen`. */
 export function createMqttFrontEnd(parts: MqttParts): MqttFrontEnd {
@@ -62,7 +70,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
   readonly clock: Clock
   readonly backlog: Backlog
   readonly slowDown: SlowDown
-  readonly tree: SubscriptionTree<Subscriber>
+  readonly tree: SubscriptionTree<Target>
   private readonly subscribers = new Map<Subscriber, SubscriberEntry>()
   private readonly router: Router
   readonly retained: Retained
@@ -72,8 +80,13 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
   readonly scans: SharedScans<Subscriber>
   readonly sessions: Sessions
   private readonly clients: Clients
+  readonly strangers = new Strangers<Connection>()
+  private readonly owners: Owners<object>
+  private readonly consumers: MqttConsumers
+  private readonly subscribing: Subscribing
   private readonly pausedTimer: NodeJS.Timeout
   private flushScheduled = false
+  private ownerWarningFromUs = 0
 
   constructor(parts: MqttParts) {
     this.parts = parts
@@ -95,11 +108,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       keptEnd: (stream) => this.router.keptEnd(stream),
       admitsRetained: (topic) => this.admitsRetained(topic),
     })
-    this.scans = new SharedScans({
-      log,
-      ridersOf: (topic) => this.router.tree.match(topic).map(({ subscriber }) => subscriber),
-      flush: () => this.flush(),
-    })
+    this.scans = this.makeScans()
     const { settings } = parts
     this.sessions = new Sessions({
       log,
@@ -111,6 +120,11 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       keptEnd: (stream) => this.router.keptEnd(stream),
       ends: () => this.router.ends,
       ended: (clientId) => this.sessionEnded(clientId),
+    })
+    const hasCertificateUsers = settings.listeners.some(({ tls }) => tls?.userFrom !== undefined)
+    this.owners = new Owners({
+      sessionOwner: (clientId) => this.sessions.ownerOf(clientId),
+      isUser: (user) => hasCertificateUsers || parts.access.knows(user),
     })
     this.sys = new Sys({
       clock,
@@ -128,14 +142,15 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       catchUp: this,
       inflightMax: settings.maxInflight,
     })
+    this.consumers = this.makeConsumers()
     this.protocol = createAedesProtocol({
       packetBytesMax: settings.maxPacketBytes,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
-      receiveMaximum: RECEIVE_MAXIMUM,
       sessions: this.sessions,
       sessionExpiryMaxS: Math.floor(settings.sessionExpiryMs / 1000),
     })
     this.tree = this.router.tree
+    this.subscribing = this.makeSubscribing()
     this.slowDown = new SlowDown(parts.log)
     this.backlog = new Backlog(parts.settings.maxPublishBacklogBytes, parts.log.streams.length)
     this.listeners = parts.settings.listeners.map(
@@ -144,10 +159,33 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     this.pausedTimer = setInterval(() => this.keepPausedAlive(), PAUSED_KEEP_ALIVE_MS)
   }
 
+  private makeScans(): SharedScans<Subscriber> {
+    const ridersOf = (topic: string) =>
+      this.router.tree
+        .match(topic)
+        .map(({ subscriber }) => subscriber)
+        .filter((target) => target instanceof Subscriber)
+    return new SharedScans({ log: this.log, ridersOf, flush: () => this.flush() })
+  }
+
+  private makeConsumers(): MqttConsumers {
+    const { log, clock, logger, router, stats } = this
+    const engine = this.parts.consumers
+    const flushSoon = () => this.flushSoon()
+    return new MqttConsumers({ engine, log, clock, logger, router, stats, flushSoon })
+  }
+
+  private makeSubscribing(): Subscribing {
+    const { clients, consumers, atSubscribe, stats, tree } = this
+    const { subscriptionsMax } = this.limits
+    return new Subscribing({ clients, consumers, atSubscribe, stats, tree, subscriptionsMax })
+  }
+
   async listen(): Promise<readonly ListenerAddress[]> {
     const bound: ListenerAddress[] = []
     await this.router.start(this.log)
     await this.sessions.start()
+    await this.consumers.start((clientId) => this.sessions.has(clientId))
     await this.retained.start()
     await this.wills.start()
     this.sys.start()
@@ -200,6 +238,26 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     })
   }
 
+  takeId(clientId: string, user: string | undefined, holder: object): boolean {
+    if (this.owners.take(clientId, user, holder)) return true
+    this.warnOfOwner(clientId, user)
+    return false
+  }
+
+  /** A device that tries each second does not fill the log. */
+  private warnOfOwner(clientId: string, user: string | undefined): void {
+    const nowUs = this.clock.monotonicUs()
+    if (nowUs < this.ownerWarningFromUs) return
+    this.ownerWarningFromUs = nowUs + OWNER_WARNING_US
+    const fields = { client: clientId, user, owner: this.sessions.ownerOf(clientId) }
+    const hint = 'give one of them another id, or wait until its session has expired'
+    this.logger.warn(fields, `a client was refused: its id belongs to another user; ${hint}`)
+  }
+
+  releaseId(clientId: string, holder: object): void {
+    this.owners.release(clientId, holder)
+  }
+
   login(login: Login): LoginOutcome | Promise<LoginOutcome> {
     return this.parts.access.login(login)
   }
@@ -210,6 +268,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
 
   accessChanged(): void {
     this.tree.forget()
+    this.consumers.accessChanged()
     for (const connection of this.connections) {
       const { identity } = connection
       if (identity === undefined || this.parts.access.isStillValid(identity)) continue
@@ -229,16 +288,24 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
 
   connected(
     connection: Connection,
-    facts: SessionFacts,
+    facts: ClientFacts,
     identity: Identity,
   ): ConnectedParts | undefined {
+    if (!this.owners.isStill(facts.clientId, identity.user)) return undefined
     const grants = this.grants(facts.clientId, identity)
     const client = this.clients.open(facts, connection.output, grants)
     this.takeOver(connection, facts.clientId)
     if (client === undefined) return undefined
     this.stats.connections++
     this.stats.connectionsAccepted++
-    this.subscribers.set(client.subscriber, { connection, grants })
+    const isPersistent = client.session !== undefined
+    const consumer = { outbound: client.outbound, grants, isPersistent }
+    this.subscribers.set(client.subscriber, {
+      connection,
+      grants,
+      subscriber: client.subscriber,
+      consumer,
+    })
     const name = this.log.client(facts.clientId)
     const received = client.session?.received
     return {
@@ -248,16 +315,17 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       subscriber: client.subscriber,
       begin: () => {
         this.clients.begin(client)
-        this.stats.subscriptions = this.tree.size
+        if (isPersistent) this.consumers.resume(consumer)
+        this.subscribing.count()
       },
-      decoder: this.decoder(facts.version),
+      decoder: this.decoder(facts.version, TOPIC_ALIAS_MAXIMUM),
       grants,
       throttle: this.throttle(),
     }
   }
 
-  decoder(version: number): PublishDecoder {
-    return new PublishDecoder(this.log, version, this.limits)
+  decoder(version: number, topicAliasMaximum = 0): PublishDecoder {
+    return new PublishDecoder(this.log, version, this.limits, topicAliasMaximum)
   }
 
   private throttle(): Throttle | undefined {
@@ -284,12 +352,13 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       disconnected: this.sessions.counts.away,
       expired: this.sessions.counts.expired,
       retained: this.retained.count,
-      sharedSubscriptions: 0,
+      sharedSubscriptions: this.consumers.sharedCount,
       heapBytes: process.memoryUsage().heapUsed,
     }
   }
 
   private sessionEnded(clientId: string): void {
+    this.consumers.sessionEnded(clientId)
     this.logger.debug({ client: clientId }, 'a session has ended')
   }
 
@@ -305,20 +374,12 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     connection?.disconnect(Reason.implementationSpecific, 'storage', cause)
   }
 
-  subscribe(subscriber: Subscriber, asked: readonly Asked[], version: number): readonly number[] {
-    const entry = present(this.subscribers.get(subscriber), 'the entry of a subscriber')
-    const codes: number[] = []
-    for (const one of asked) {
-      if (one.kind === 'refused') {
-        if (one.limit !== undefined) this.stats.limited[one.limit]++
-        codes.push(one.reason)
-      } else if (!entry.grants.maySubscribe(one.subscription.filter)) {
-        this.stats.denied.subscribe++
-        codes.push(version < 5 ? 0x80 : Reason.notAuthorized)
-      } else codes.push(this.grant(subscriber, one, version))
-    }
-    this.stats.subscriptions = this.tree.size
-    return codes
+  subscribe(
+    subscriber: Subscriber,
+    asked: readonly Asked[],
+    version: number,
+  ): FiltersAnswer | Promise<FiltersAnswer> {
+    return this.subscribing.subscribe(this.entryOf(subscriber), asked, version)
   }
 
   subscriptionsKept(subscriber: Subscriber): Promise<void> | undefined {
@@ -330,18 +391,18 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
   }
 
   wants(topic: string): boolean {
-    return this.sessions.wants(topic)
+    return this.sessions.wants(topic) || this.consumers.wants(topic)
   }
 
-  unsubscribe(subscriber: Subscriber, filters: Iterable<string>): readonly number[] {
-    const codes: number[] = []
-    for (const filter of filters) {
-      this.atSubscribe.unsubscribed(subscriber, filter)
-      const removed = this.clients.unsubscribe(subscriber, filter)
-      codes.push(removed ? Reason.success : Reason.noSubscriptionExisted)
-    }
-    this.stats.subscriptions = this.tree.size
-    return codes
+  unsubscribe(
+    subscriber: Subscriber,
+    filters: readonly string[],
+  ): FiltersAnswer | Promise<FiltersAnswer> {
+    return this.subscribing.unsubscribe(this.entryOf(subscriber), filters)
+  }
+
+  private entryOf(subscriber: Subscriber): SubscriberEntry {
+    return present(this.subscribers.get(subscriber), 'the entry of a subscriber')
   }
 
   closed(connection: Connection, subscriber: Subscriber | undefined): void {
@@ -349,27 +410,11 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     if (subscriber === undefined) return
     this.stats.connections--
     this.clients.close(subscriber, connection.sessionExpiryS)
-    this.stats.subscriptions = this.tree.size
+    this.consumers.closed(subscriber.outbound)
+    this.subscribing.count()
     this.subscribers.delete(subscriber)
     const { clientId } = subscriber
     if (this.byClientId.get(clientId) === connection) this.byClientId.delete(clientId)
-  }
-
-  private grant(
-    subscriber: Subscriber,
-    { subscription, retainHandling }: AskedSubscription,
-    version: number,
-  ): number {
-    const { filters } = subscriber
-    const isNew = !filters.has(subscription.filter)
-    const isFull = filters.size >= this.limits.subscriptionsMax
-    if (isFull && !filters.has(subscription.filter)) {
-      this.stats.limited.subscriptions++
-      return version < 5 ? 0x80 : Reason.quotaExceeded
-    }
-    this.clients.subscribe(subscriber, subscription)
-    this.atSubscribe.subscribed(subscriber, subscription, retainHandling, isNew)
-    return subscription.qos
   }
 
   /** The library's own take-over is asynchronous: of three connections at once it may leave two. */
@@ -397,12 +442,18 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
 
   private accept(socket: Carrier, origin: Origin): void {
     if (this.connections.size >= this.parts.settings.maxConnections) {
-      this.stats.connectionsRefused++
       this.stats.limited.connections++
-      socket.destroy()
-      return
+      const oldest = this.strangers.takeOldest()
+      if (oldest === undefined) {
+        this.stats.connectionsRefused++
+        socket.destroy()
+        return
+      }
+      oldest.disconnect(Reason.serverBusy, 'refused', 'there are too many connections')
     }
-    this.connections.add(new Connection(socket, origin, this, (peer) => this.protocol.open(peer)))
+    const connection = new Connection(socket, origin, this, (peer) => this.protocol.open(peer))
+    this.connections.add(connection)
+    this.strangers.enter(connection)
   }
 
   private keepPausedAlive(): void {
@@ -411,7 +462,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
   }
 }
 
-interface SubscriberEntry {
+interface SubscriberEntry extends SubscribingClient {
   readonly connection: Connection
   readonly grants: Grants
 }

@@ -15,6 +15,8 @@ const HEADER_BYTES_MAX = 16 * 1024
 /** Beside the largest packet: clients put a few small ones in a frame. */
 const FRAME_ROOM_BYTES = 64 * 1024
 const BUFFER_BYTES = 64 * 1024
+/** Clients send whole messages; the library's 16,384 are 2 MiB for a stranger's empty frames. */
+const FRAGMENTS_MAX = 256
 
 /** WebSocket's own codes for why it is closed. */
 const NORMAL = 1000
@@ -37,6 +39,8 @@ export function webSocketGate(
     maxPayload: packetBytesMax + FRAME_ROOM_BYTES,
     // Telemetry is small, and a context of 64 KiB for each connection is not.
     perMessageDeflate: false,
+    // Each fragment of a message costs some 100 bytes until the last is there.
+    maxFragments: FRAGMENTS_MAX,
     clientTracking: false,
     handleProtocols: (offered) => PROTOCOLS.find((protocol) => offered.has(protocol)) ?? false,
   })

@@ -5,6 +5,7 @@
 import type { Access } from '../access/access.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
+import type { Consumers } from '../consumers/consumers.ts'
 import type { EventLog } from '../log/log.ts'
 import type { ClientRate, MqttLimits } from './limits.ts'
 import type { MqttStats } from './stats.ts'
@@ -68,6 +69,8 @@ export interface MqttFrontEnd {
    * closes that client and answers true. False: it is a bug of ours, and the process must end.
    */
   contain(thrown: unknown): boolean
+  /** Whether a message of this topic may be retained; what is not is counted. */
+  admitsRetained(topic: string): boolean
   /**
    * Access has changed: who may no longer be connected is disconnected, all others are held to the
    * new rules with the next message.
@@ -86,6 +89,8 @@ export interface MqttFrontEnd {
 
 export interface MqttParts {
   readonly log: EventLog
+  /** Over the same log; whoever made it closes it, behind the front end. */
+  readonly consumers: Consumers
   readonly access: Access
   readonly settings: MqttSettings
   /** The wall time for what ends by age; undefined while nobody knows it. Default: the clock's. */

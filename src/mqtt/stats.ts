@@ -48,6 +48,8 @@ export const denials = [
   'not-authorized',
   'backing-off',
   'busy',
+  /** The client id is another user's. */
+  'client-id',
   'publish',
   'subscribe',
   'will',

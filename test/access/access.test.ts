@@ -1,4 +1,12 @@
-import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Access, type AccessSettings, hashPassword, type Login } from '../../src/access/access.ts'
@@ -122,6 +130,24 @@ describe('a login', () => {
 })
 
 describe('failed logins', () => {
+  it('sent all at once are not all verified', async () => {
+    const { said } = await given({ ada: 'secret' })
+    const all = Array.from({ length: 200 }, () => said('ada', 'wrong'))
+    const outcomes = await Promise.all(all)
+    const verified = outcomes.filter((outcome) => outcome === 'bad-credentials')
+    // Two are verified at once, and each begins before the one before it is counted.
+    expect(verified.length).toBeLessThanOrEqual(8)
+    expect(outcomes.filter((outcome) => outcome === 'backing-off').length).toBeGreaterThan(190)
+  })
+
+  it('of clients that have gone are not verified', async () => {
+    const { said } = await given({ ada: 'secret' })
+    const waits = { isThere: () => true, address: '10.0.0.2' }
+    const gone = { isThere: () => false, address: '10.0.0.3' }
+    expect(await said('ada', 'secret', gone)).toBe('busy')
+    expect(await said('ada', 'secret', waits)).toBe('is ada')
+  })
+
   it('make the same user at the same address wait, longer each time', async () => {
     const { said, clock, logger } = await given({ ada: 'secret', bob: 'other' })
     for (let n = 0; n < 5; n++) expect(await said('ada', 'wrong')).toBe('bad-credentials')
@@ -200,6 +226,29 @@ describe('the password file', () => {
     expect(writePassword(file, 'eve', undefined)).toBe(false)
     expect(writePassword(file, 'ada', undefined)).toBe(true)
     expect([...readPasswords(file).lines.keys()]).toEqual(['bob'])
+  })
+
+  it('stays the owner, and the file behind a link', async () => {
+    const dir = tempDir()
+    const [file, link] = [path.join(dir, 'passwords'), path.join(dir, 'link')]
+    const hash = await hashPassword(bytes('x'), COST)
+    writePassword(file, 'ada', hash)
+    symlinkSync(file, link)
+    // Only root can give a file away; for others the owner is the same anyway.
+    if (process.getuid?.() === 0) chownSync(file, 65_534, 65_534)
+    const { uid, gid } = statSync(file)
+    writePassword(link, 'bob', hash)
+    expect(lstatSync(link).isSymbolicLink()).toBe(true)
+    expect(statSync(file)).toMatchObject({ uid, gid })
+    expect([...readPasswords(file).lines.keys()]).toEqual(['ada', 'bob'])
+  })
+
+  it('is not made of a file that holds something else', async () => {
+    const file = path.join(tempDir(), 'sluice.toml')
+    const hash = await hashPassword(bytes('x'), COST)
+    writeFileSync(file, '[gateway]\nid = "gw"\n')
+    expect(() => writePassword(file, 'ada', hash)).toThrow('line 1: not "user:hash"')
+    expect(readFileSync(file, 'utf8')).toBe('[gateway]\nid = "gw"\n')
   })
 
   it('names the line that is wrong, and not what stands there', () => {

@@ -1,7 +1,7 @@
 import { encode } from 'cbor-x'
 import { describe, expect, it } from 'vitest'
-import { SeededRandom } from '../../src/base/random.ts'
 import { cborToJson } from '../../src/base/cbor-json.ts'
+import { SeededRandom } from '../../src/base/random.ts'
 
 const fromHex = (hex: string) => Buffer.from(hex, 'hex')
 

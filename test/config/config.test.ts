@@ -244,11 +244,6 @@ describe('unsupported settings (C3)', () => {
   test('what asks for nothing that is missing is not reported', () => {
     expect(paths({ queue: [], bridge: [] })).toEqual([])
   })
-
-  test('each says "not supported yet" and what becomes of it', () => {
-    const [entry] = valid({ queue: [{ name: 'jobs', topics: [] }] }).unsupported
-    expect(entry?.message).toMatch(/^not supported yet: it is ignored, /)
-  })
 })
 
 describe('a file', () => {

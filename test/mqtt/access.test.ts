@@ -285,6 +285,7 @@ describe('limits', () => {
       topicLevelsMax: 3,
       clientIdBytesMax: 23,
       unsentBytesMax: 256 * 1024,
+      keepAliveMaxS: 0,
     }
     const { connect, open, mqtt } = await frontEnd({ limits })
     const client = await connect({ version: 5 })

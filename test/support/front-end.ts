@@ -3,6 +3,7 @@ import { onTestFinished } from 'vitest'
 import { Access, type AccessSettings } from '../../src/access/access.ts'
 import { ManualClock } from '../../src/base/clock.ts'
 import type { Logger } from '../../src/base/logger.ts'
+import { Consumers, type QueueSettings } from '../../src/consumers/consumers.ts'
 import type { LogRecord, StreamSettings } from '../../src/log/log.ts'
 import { MemoryLog } from '../../src/log/memory.ts'
 import { createMqttFrontEnd } from '../../src/mqtt/front-end.ts'
@@ -53,6 +54,7 @@ export const testSettings: MqttSettings = {
     topicLevelsMax: 100,
     clientIdBytesMax: 256,
     unsentBytesMax: 256 * 1024,
+    keepAliveMaxS: 0,
   },
   clientRate: {},
   connectionsPerSecond: 1000,
@@ -62,6 +64,7 @@ export interface Fixture {
   readonly port: number
   readonly log: HoldableLog
   readonly mqtt: MqttFrontEnd
+  readonly consumers: Consumers
   readonly access: Access
   readonly clock: ManualClock
   /** What the front end logged as an error or a warning. */
@@ -77,6 +80,7 @@ export async function frontEnd(
   settings: Partial<MqttSettings> = {},
   streams: readonly StreamSettings[] = [everything],
   accessSettings?: AccessSettings,
+  queues: readonly QueueSettings[] = [],
 ): Promise<Fixture> {
   const clock = new ManualClock(1_763_700_000_000)
   const log = new HoldableLog(streams, clock)
@@ -92,7 +96,9 @@ export async function frontEnd(
   const records: LogRecord[] = []
   log.follow((kept) => records.push(...kept))
   const access = new Access(accessSettings, { clock, logger })
+  const consumers = await Consumers.start({ log, clock, logger, queues })
   const mqtt = createMqttFrontEnd({
+    consumers,
     version: '1.2.3',
     log,
     access,
@@ -110,12 +116,14 @@ export async function frontEnd(
     for (const client of clients) client.end()
     log.release()
     await mqtt.close()
+    await consumers.close()
     await log.close()
   })
   return {
     port,
     log,
     mqtt,
+    consumers,
     access,
     clock,
     complaints,

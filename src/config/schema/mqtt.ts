@@ -60,6 +60,8 @@ export interface MqttConfig {
   readonly maxTopicLevels: number
   readonly maxClientIdBytes: number
   readonly maxUnsentBytes: number
+  /** The longest keep-alive that MQTT 5 clients are left with; without it, their own. */
+  readonly maxKeepAliveMs?: number
   /** New connections from one address. */
   readonly connectionsPerSecond: number
   readonly clientLimit: ClientLimitConfig
@@ -91,6 +93,10 @@ const CLIENT_ID_BYTES_MAX = 1024
 /** A packet on its way, and a quarter of a gigabyte for one client. */
 const UNSENT_BYTES_MIN = 16 * 1024
 const UNSENT_BYTES_MAX = 256 * 1024 * 1024
+
+/** Whole seconds in 16 bits, of which 0 would mean any. */
+const KEEP_ALIVE_MS_MIN = 1000
+const KEEP_ALIVE_MS_MAX = 65_535_000
 
 const tlsSchema = z
   .strictObject({
@@ -151,6 +157,7 @@ export const mqttSchema = z
       defaults.mqtt.maxClientIdBytes,
     ),
     max_unsent: size(UNSENT_BYTES_MIN, UNSENT_BYTES_MAX).default(defaults.mqtt.maxUnsentBytes),
+    max_keepalive: duration(KEEP_ALIVE_MS_MIN, KEEP_ALIVE_MS_MAX).optional(),
     connection_rate: rate().default(defaults.mqtt.connectionsPerSecond),
     client_limit: clientLimitSchema.prefault({}),
     listener: z.array(listenerSchema).default([]),
@@ -169,6 +176,7 @@ export const mqttSchema = z
       maxTopicLevels: table.max_topic_levels,
       maxClientIdBytes: table.max_client_id,
       maxUnsentBytes: table.max_unsent,
+      ...compact({ maxKeepAliveMs: table.max_keepalive }),
       connectionsPerSecond: table.connection_rate,
       clientLimit: table.client_limit,
       listeners: table.listener.length === 0 ? [defaultListener] : table.listener,

@@ -28,7 +28,12 @@ export function badRequest(message: string, hint: string): ApiError {
   return new ApiError(400, 'bad-request', message, hint)
 }
 
-const NOT_FOUND: ReadonlySet<string> = new Set(['stream-unknown', 'cursor-unknown'])
+const NOT_FOUND: ReadonlySet<string> = new Set([
+  'stream-unknown',
+  'cursor-unknown',
+  'bridge-unknown',
+  'queue-unknown',
+])
 /** The table's hints speak of the command line: these say the same over HTTP. */
 const HINTS: ReadonlyMap<string, string> = new Map([
   ['stream-unknown', 'GET /v1/streams lists the streams.'],

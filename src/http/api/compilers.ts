@@ -1,24 +1,22 @@
-/** Fastify's hooks for checking requests, with the small schema check of our own. */
-import type { FastifyServerOptions } from 'fastify'
+/** Fastify's checks of requests, done by the small schema check of our own. */
+import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
 import { badRequest } from './api-error.ts'
 import { type JsonSchema, parameterFault, schemaFault } from './schema.ts'
 
-type Controller = NonNullable<FastifyServerOptions['schemaController']>
-type Factory = NonNullable<Controller['compilersFactory']>
-
 const HINT = '/v1/openapi.json describes what each request takes.'
 
-/** Answers are made by the routes themselves: they are written as JSON, whatever their schema. */
-export const compilersFactory: Factory = {
-  buildValidator: () => (route) => {
-    const schema = route.schema as JsonSchema
-    const check = route.httpPart === 'body' ? bodyFault : parametersFault
-    return (data: unknown) => {
-      const fault = check(schema, data)
-      return fault === undefined ? true : { error: badRequest(`${fault}.`, HINT) }
-    }
-  },
-  buildSerializer: () => () => (data: unknown) => JSON.stringify(data),
+const validatorCompiler: FastifySchemaCompiler<JsonSchema> = ({ schema, httpPart }) => {
+  const faultOf = httpPart === 'body' ? bodyFault : parametersFault
+  return (data: unknown) => {
+    const fault = faultOf(schema, data)
+    return fault === undefined ? { value: data } : { error: badRequest(`${fault}.`, HINT) }
+  }
+}
+
+/** Answers are made by the routes: they are written as JSON as they are, whatever their schema. */
+export function addCompilers(app: FastifyInstance): void {
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(() => (data: unknown) => JSON.stringify(data))
 }
 
 function bodyFault(schema: JsonSchema, body: unknown): string | undefined {
@@ -31,7 +29,8 @@ function parametersFault(schema: JsonSchema, data: unknown): string | undefined 
   for (const [name, value] of given) {
     const own = known.get(name)
     if (own === undefined) {
-      return `there is no parameter "${name.slice(0, 40)}": there are ${[...known.keys()].join(', ')}`
+      const names = [...known.keys()].join(', ')
+      return `there is no parameter "${name.slice(0, 40)}": there are ${names}`
     }
     const fault = parameterFault(own, value, `the parameter ${name}`)
     if (fault !== undefined) return fault

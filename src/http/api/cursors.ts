@@ -68,10 +68,14 @@ export function addCursorRoutes(app: FastifyInstance, { log, clock }: ApiContext
     const page = all.sort((a, b) => (a.name < b.name ? -1 : 1)).slice(0, Number(limit))
     return { cursors: await shownCursors(log, page) }
   })
-  app.post<SeekRoute>('/v1/cursors/:name/seek', { schema: seekSchema }, async ({ params, body }) => {
-    const moved = await log.state.cursors.seek(params.name, parseStart(body.to, clock))
-    return (await shownCursors(log, [moved]))[0]
-  })
+  app.post<SeekRoute>(
+    '/v1/cursors/:name/seek',
+    { schema: seekSchema },
+    async ({ params, body }) => {
+      const moved = await log.state.cursors.seek(params.name, parseStart(body.to, clock))
+      return (await shownCursors(log, [moved]))[0]
+    },
+  )
 }
 
 async function shownCursors(log: EventLog, cursors: readonly Cursor[]): Promise<object[]> {

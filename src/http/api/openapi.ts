@@ -1,7 +1,6 @@
 /** The OpenAPI 3.1 document, made from the schemas with which the routes check their requests. */
 import type { FastifyInstance } from 'fastify'
-import { json, object, type RouteSchema } from './route-schema.ts'
-import { errorSchema } from './route-schema.ts'
+import { errorSchema, json, object, type RouteSchema } from './route-schema.ts'
 import type { JsonSchema } from './schema.ts'
 
 interface Operation {
@@ -60,7 +59,8 @@ function operationOf({ method, schema: own }: Operation, path: string): Json {
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name)
   const named = new Map(Object.entries(own.params?.properties ?? {}))
   return {
-    operationId: own.operationId ?? `${method}${path.replace(/\W+(\w)/g, (_, c) => c.toUpperCase())}`,
+    operationId:
+      own.operationId ?? `${method}${path.replace(/\W+(\w)/g, (_, c) => c.toUpperCase())}`,
     summary: own.summary ?? `${method.toUpperCase()} ${path}`,
     ...(own.description === undefined ? {} : { description: own.description }),
     parameters: [

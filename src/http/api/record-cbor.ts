@@ -1,6 +1,6 @@
 /**
- * A record as CBOR (RFC 8949), with the names of its JSON form. A CBOR payload goes in as it is; one
- * that is neither JSON nor CBOR is a byte string, and its encoding is said to be "bytes".
+ * A record as CBOR (RFC 8949), with the names of its JSON form. A CBOR payload goes in as it is;
+ * one that is neither JSON nor CBOR is a byte string, and its encoding is said to be "bytes".
  */
 import { Encoder } from 'cbor-x'
 import type { LogRecord } from '../../log/log.ts'

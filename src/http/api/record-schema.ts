@@ -1,12 +1,16 @@
 import type { JsonSchema } from './schema.ts'
 
+/** A string in MQTT has no null character [MQTT-1.5.4-2]. */
+const NO_NULL = '^[^\\u0000]*$'
+const TOPIC_NAME = '^[^\\u0000+#]+$'
+
 /** The properties of MQTT 5 that a record keeps, and that a new one can be given. */
 export const propertiesSchema: JsonSchema = {
   type: 'object',
   additionalProperties: false,
   properties: {
-    content_type: { type: 'string', maxLength: 1024 },
-    response_topic: { type: 'string', minLength: 1, maxLength: 4096 },
+    content_type: { type: 'string', maxLength: 1024, pattern: NO_NULL },
+    response_topic: { type: 'string', maxLength: 4096, pattern: TOPIC_NAME },
     correlation_base64: { type: 'string', maxLength: 8192, pattern: '^[A-Za-z0-9+/]*={0,2}$' },
     message_expiry_s: { type: 'integer', minimum: 0, maximum: 4_294_967_295 },
     payload_utf8: { type: 'boolean', description: 'The publisher says that it is UTF-8 text.' },
@@ -18,7 +22,7 @@ export const propertiesSchema: JsonSchema = {
         type: 'array',
         minItems: 2,
         maxItems: 2,
-        items: { type: 'string', maxLength: 16_383 },
+        items: { type: 'string', maxLength: 16_383, pattern: NO_NULL },
       },
     },
   },

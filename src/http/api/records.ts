@@ -19,8 +19,8 @@ import {
   locate,
   type Narrowed,
   type Narrowing,
-  narrow,
   nameSchema,
+  narrow,
   narrowingSchemas,
 } from './stream-query.ts'
 
@@ -77,7 +77,9 @@ const jsonForm: Form = {
   type: 'application/json; charset=utf-8',
   head: Buffer.from('{"records":['),
   page: (records, isFirst) =>
-    Buffer.from((isFirst || records.length === 0 ? '' : ',\n') + records.map(recordJson).join(',\n')),
+    Buffer.from(
+      (isFirst || records.length === 0 ? '' : ',\n') + records.map(recordJson).join(',\n'),
+    ),
   foot: (next, more) => Buffer.from(`],"next":"position:${next}","more":${more}}\n`),
 }
 
@@ -94,21 +96,25 @@ const cborForm: Form = {
 }
 
 export function addRecordsRoute(app: FastifyInstance, { log, clock, logger }: ApiContext): void {
-  app.get<Route>('/v1/streams/:name/records', { schema, exposeHeadRoute: false }, async (request, reply) => {
-    const { params, query } = request
-    const form = formOf(request.headers.accept)
-    const stream = knownStream(log, params.name)
-    const narrowed = narrow(stream, query)
-    const end = await locate(log, stream, query.to ?? 'latest', clock)
-    const from = await locate(log, stream, query.from ?? 'earliest', clock)
-    const range = { log, narrowed, from, end, limit: Number(query.limit ?? LIMIT_DEFAULT) }
-    // Read before the status goes out: what cannot be read is told by it.
-    const first = from < end ? await readPage(range, from, range.limit) : undefined
-    const chunks = write(range, first, form, (thrown) =>
-      logger.error({ stream: stream.name, reason: messageOf(thrown) }, 'records cannot be read'),
-    )
-    return reply.type(form.type).send(Readable.from(chunks, { objectMode: false }))
-  })
+  app.get<Route>(
+    '/v1/streams/:name/records',
+    { schema, exposeHeadRoute: false },
+    async (request, reply) => {
+      const { params, query } = request
+      const form = formOf(request.headers.accept)
+      const stream = knownStream(log, params.name)
+      const narrowed = narrow(stream, query)
+      const end = await locate(log, stream, query.to ?? 'latest', clock)
+      const from = await locate(log, stream, query.from ?? 'earliest', clock)
+      const range = { log, narrowed, from, end, limit: Number(query.limit ?? LIMIT_DEFAULT) }
+      // Read before the status goes out: what cannot be read is told by it.
+      const first = from < end ? await readPage(range, from, range.limit) : undefined
+      const chunks = write(range, first, form, (thrown) =>
+        logger.error({ stream: stream.name, reason: messageOf(thrown) }, 'records cannot be read'),
+      )
+      return reply.type(form.type).send(Readable.from(chunks, { objectMode: false }))
+    },
+  )
 }
 
 interface Range {

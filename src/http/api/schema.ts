@@ -5,6 +5,7 @@
  */
 export interface JsonSchema {
   readonly type?: JsonType | readonly JsonType[]
+  readonly $ref?: string
   readonly description?: string
   readonly properties?: Readonly<Record<string, JsonSchema>>
   readonly required?: readonly string[]
@@ -42,7 +43,11 @@ export function schemaFault(schema: JsonSchema, value: unknown, name: string): s
 }
 
 /** A query or path parameter is text: numbers are read as such first. */
-export function parameterFault(schema: JsonSchema, text: unknown, name: string): string | undefined {
+export function parameterFault(
+  schema: JsonSchema,
+  text: unknown,
+  name: string,
+): string | undefined {
   const wantsNumber = schema.type === 'integer'
   if (Array.isArray(text)) return `${name} is given twice`
   const isNumber = typeof text === 'string' && /^\d{1,16}$/.test(text)
@@ -51,7 +56,9 @@ export function parameterFault(schema: JsonSchema, text: unknown, name: string):
 }
 
 function hasType(type: JsonType | readonly JsonType[], value: unknown): boolean {
-  return [type].flat().some((one) => (one === 'integer' ? Number.isInteger(value) : one === typeOf(value)))
+  return [type]
+    .flat()
+    .some((one) => (one === 'integer' ? Number.isInteger(value) : one === typeOf(value)))
 }
 
 function typeOf(value: unknown): string {
@@ -70,7 +77,8 @@ function numberFault(schema: JsonSchema, value: number, name: string): string | 
 }
 
 function stringFault(schema: JsonSchema, value: string, name: string): string | undefined {
-  if (schema.minLength !== undefined && [...value].length < schema.minLength) return `${name} is empty`
+  if (schema.minLength !== undefined && [...value].length < schema.minLength)
+    return `${name} is empty`
   if (schema.maxLength !== undefined && [...value].length > schema.maxLength) {
     return `${name} has more than ${schema.maxLength} characters`
   }
@@ -80,7 +88,11 @@ function stringFault(schema: JsonSchema, value: string, name: string): string | 
   return undefined
 }
 
-function arrayFault(schema: JsonSchema, value: readonly unknown[], name: string): string | undefined {
+function arrayFault(
+  schema: JsonSchema,
+  value: readonly unknown[],
+  name: string,
+): string | undefined {
   if (schema.minItems !== undefined && value.length < schema.minItems) {
     return `${name} has ${value.length} items, the least is ${schema.minItems}`
   }
@@ -109,7 +121,8 @@ function objectFault(
     if (inner === false) {
       return `${name} has "${key.slice(0, 40)}", which is none of ${[...known.keys()].join(', ')}`
     }
-    const fault = inner === undefined ? undefined : schemaFault(inner, value, `${name}.${key.slice(0, 40)}`)
+    const fault =
+      inner === undefined ? undefined : schemaFault(inner, value, `${name}.${key.slice(0, 40)}`)
     if (fault !== undefined) return fault
   }
   return undefined

@@ -81,7 +81,8 @@ export async function locate(
   clock: Clock,
 ): Promise<Position> {
   const [, number] = /^position:(\d{1,16})$/.exec(text) ?? []
-  if (number !== undefined && Number.isSafeInteger(Number(number))) return asPosition(Number(number))
+  if (number !== undefined && Number.isSafeInteger(Number(number)))
+    return asPosition(Number(number))
   const start = parseStart(text, clock)
   if (start.kind === 'offset') partitionOf(stream, start.partition)
   return await log.locate(stream.name, start)

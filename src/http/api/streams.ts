@@ -30,7 +30,9 @@ const streamSchema = object({
 const schema: RouteSchema = {
   operationId: 'listStreams',
   summary: 'The streams, and what is in them',
-  response: { 200: json('All streams.', object({ streams: { type: 'array', items: streamSchema } })) },
+  response: {
+    200: json('All streams.', object({ streams: { type: 'array', items: streamSchema } })),
+  },
 }
 
 export function addStreamRoute(app: FastifyInstance, { log }: ApiContext): void {

@@ -107,9 +107,14 @@ export class ClientConsumers implements Source {
     if (this.closed) return
     this.closed = true
     for (const membership of this.list) membership.leave()
+    this.gaps.clear()
+  }
+
+  /** Closed, and nobody asks any more what it was. */
+  clear(): void {
+    this.close()
     this.list = []
     this.byFilter.clear()
-    this.gaps.clear()
   }
 
   /** False: some wait. */

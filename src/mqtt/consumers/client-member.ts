@@ -9,12 +9,12 @@ import type { Permission } from './permission.ts'
  */
 export class ClientMember implements Member {
   readonly clientId: string
-  readonly permission: Permission
+  readonly permission: Permission | undefined
   private readonly outbound: Outbound
   private readonly flushSoon: () => void
 
   /** `flushSoon` sends what was collected at the end of the loop turn. */
-  constructor(outbound: Outbound, permission: Permission, flushSoon: () => void) {
+  constructor(outbound: Outbound, permission: Permission | undefined, flushSoon: () => void) {
     this.clientId = outbound.clientId
     this.outbound = outbound
     this.permission = permission
@@ -26,7 +26,7 @@ export class ClientMember implements Member {
   }
 
   send(record: LogRecord, how: Sending, settled: Settled): boolean {
-    if (!this.permission.has(record.topic)) {
+    if (this.permission?.has(record.topic) === false) {
       settled('acked')
       return true
     }

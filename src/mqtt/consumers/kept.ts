@@ -62,9 +62,11 @@ export class KeptSubscriptions {
   }
 
   private write(clientId: string): DocumentWrite {
-    const rows = this.of(clientId).map(({ filter, qos, retainAsPublished, id, request }): Stored => {
-      return { filter, qos, retainAsPublished, request, ...(id === undefined ? {} : { id }) }
-    })
+    const rows = this.of(clientId).map(
+      ({ filter, qos, retainAsPublished, id, request }): Stored => {
+        return { filter, qos, retainAsPublished, request, ...(id === undefined ? {} : { id }) }
+      },
+    )
     const value = rows.length === 0 ? undefined : new TextEncoder().encode(JSON.stringify(rows))
     return { kind: KIND, key: clientId, value }
   }

@@ -74,6 +74,10 @@ export class Membership {
     this.member = member
   }
 
+  get grants(): Grants {
+    return this.joiner.grants
+  }
+
   /**
    * Joins, or joins again with changed options. Rejects with `storage`, `stream-unknown` or
    * `start-invalid`.

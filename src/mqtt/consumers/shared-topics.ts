@@ -57,7 +57,8 @@ export class SharedTopic implements Target {
   /** What nobody here may have need not be offered; of who is away nobody knows. */
   mayReceive(topic: string): boolean {
     if (this.members.size < this.keepers.size || this.members.size === 0) return true
-    for (const { mayReceive } of this.members.values()) if (mayReceive?.(topic) !== false) return true
+    for (const { mayReceive } of this.members.values())
+      if (mayReceive?.(topic) !== false) return true
     return false
   }
 

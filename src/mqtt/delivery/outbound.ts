@@ -12,8 +12,9 @@ import type { LogRecord, QoS } from '../../log/log.ts'
 import type { MqttStats } from '../stats.ts'
 import type { MessageExpiry } from '../wire/message-expiry.ts'
 import type { Output } from '../wire/output.ts'
-import { longAck, Reason, varintBytes } from '../wire/packets.ts'
+import { Reason, varintBytes } from '../wire/packets.ts'
 import { OutboundPublish, remainingLengthOf, writePublish } from '../wire/publish.ts'
+import type { ReasonStrings } from '../wire/reason-string.ts'
 import { OutboundAliases } from '../wire/topic-aliases.ts'
 import { encodeUserProperties } from '../wire/user-properties.ts'
 import type { HeldPackets } from './held-packets.ts'
@@ -34,6 +35,7 @@ export interface OutboundFacts {
   readonly packetBytesMax: number | undefined
   /** Topic aliases that the client takes [MQTT-3.1.2-26]. */
   readonly topicAliasMaximum: number
+  readonly explain: ReasonStrings
 }
 
 /** The message that is being written: one for all, because a write is never interrupted. */
@@ -45,6 +47,7 @@ export class Outbound implements Member {
   readonly window: Window
   private readonly packetBytesMax: number
   private readonly output: Output
+  private readonly explain: ReasonStrings
   private readonly stats: MqttStats
   private readonly expiry: MessageExpiry
   /** Of a persistent session (O3). */
@@ -67,6 +70,7 @@ export class Outbound implements Member {
   ) {
     this.clientId = facts.clientId
     this.version = facts.version
+    this.explain = facts.explain
     this.packetBytesMax = facts.packetBytesMax ?? Number.MAX_SAFE_INTEGER
     this.window = window
     this.output = output
@@ -144,7 +148,7 @@ export class Outbound implements Member {
     if (!this.canResend) return false
     const qos = entry.awaited === 'puback' ? 1 : 2
     const retain = record.retain && (entry.isRetained || grant?.retainAsPublished === true)
-    const size = this.prepare(record, qos, retain, true, grant?.ids ?? NO_IDS, NO_BYTES)
+    const size = this.prepare(record, qos, retain, true, grant?.ids ?? NO_IDS, NO_BYTES, qos === 2)
     if (size === 0) {
       this.window.forget(entry)
       return true
@@ -169,11 +173,12 @@ export class Outbound implements Member {
     if (reason >= 0x80) {
       this.end(this.window.pubrecRefused(id), reason)
     } else if (this.window.pubrec(id)) {
+      this.takenOver(id)
       if (this.held === undefined) this.pubrel(id)
       else this.held.push(Buffer.of(PUBREL_FIRST, 2, id >> 8, id & 255))
     } else if (this.version === 5) {
       // PUBREL says so [MQTT5 3.6.2.1]; MQTT 3.1.1 has no word for it.
-      this.output.bytes(longAck(PUBREL_FIRST, id, Reason.packetIdentifierNotFound))
+      this.output.bytes(this.explain.ack(PUBREL_FIRST, id, Reason.packetIdentifierNotFound))
     } else {
       this.pubrel(id)
     }
@@ -189,6 +194,15 @@ export class Outbound implements Member {
     this.held?.close()
     for (const source of this.sources) source.close()
     this.sources = []
+  }
+
+  /** With PUBREC the message is the client's, and nobody else is to get it [MQTT-4.8.2-4]. */
+  private takenOver(id: number): void {
+    const entry = this.window.get(id)
+    const settled = entry?.settled
+    if (entry === undefined || settled === undefined) return
+    entry.settled = undefined
+    settled('acked')
   }
 
   private end(entry: InFlight | undefined, reason: number): void {
@@ -225,7 +239,9 @@ export class Outbound implements Member {
     return true
   }
 
-  /** Fills `out` and says how long its packet is; 0, and counted, when it is not to be sent. */
+  /**
+   * `hasBegun`: a QoS 2 handshake, which does not end with the message's lifetime [MQTT-4.3.3-7].
+   * Fills `out` and says how long its packet is; 0, and counted, when it is not to be sent. */
   private prepare(
     record: LogRecord,
     qos: QoS,
@@ -233,12 +249,16 @@ export class Outbound implements Member {
     dup: boolean,
     ids: readonly number[],
     extra: Uint8Array,
+    hasBegun = false,
   ): number {
     const { version } = this
     out.remainingS = this.expiry.remainingS(record)
     if (out.remainingS <= 0) {
-      this.stats.dropped.expired++
-      return 0
+      if (!hasBegun) {
+        this.stats.dropped.expired++
+        return 0
+      }
+      out.remainingS = 0
     }
     out.expiryAt = this.expiry.at
     out.record = record

@@ -29,7 +29,7 @@ export interface InFlight {
   /** On this connection. */
   isSent: boolean
   /** Whose it is when it is not the client's own subscriptions': told how it ended. */
-  readonly settled: Settled | undefined
+  settled: Settled | undefined
 }
 
 export type StoredEntry = Omit<InFlight, 'settled' | 'isSent'>

@@ -23,9 +23,10 @@ import type {
 } from '../../log/log.ts'
 import type { MqttStats } from '../stats.ts'
 import type { Output } from '../wire/output.ts'
-import { longAck, Reason } from '../wire/packets.ts'
+import { Reason } from '../wire/packets.ts'
 import { userProperty } from '../wire/properties.ts'
 import type { InboundPublish } from '../wire/publish.ts'
+import type { ReasonStrings } from '../wire/reason-string.ts'
 import type { Backlog } from './backlog.ts'
 import {
   KEPT,
@@ -124,6 +125,8 @@ export interface PublisherParts {
 /** The publisher's own connection. */
 export interface PublisherConnection {
   readonly output: Output
+  /** How MQTT 5 clients are told why. */
+  readonly explain: ReasonStrings
   /** Stops or resumes reading the socket, as `isPaused` says now. */
   updateReading(): void
   /** Ends the connection because storage refused a message. */
@@ -232,8 +235,7 @@ export class Publisher implements AppendWaiter, Slowed {
     }
     if (known || this.version < 5) this.connection.output.ack(PUBCOMP_FIRST, packetId)
     else {
-      const unknown = longAck(PUBCOMP_FIRST, packetId, Reason.packetIdentifierNotFound)
-      this.connection.output.bytes(unknown)
+      this.sayRefusal(PUBCOMP_FIRST, packetId, Reason.packetIdentifierNotFound)
     }
   }
 
@@ -456,7 +458,7 @@ export class Publisher implements AppendWaiter, Slowed {
 
   private answerKept({ first, packetId, reason }: Unacknowledged): void {
     if (reason === 0) this.connection.output.ack(first, packetId)
-    else this.connection.output.bytes(longAck(first, packetId, reason))
+    else this.sayRefusal(first, packetId, reason)
     this.parts.stats.acknowledged++
   }
 
@@ -464,6 +466,11 @@ export class Publisher implements AppendWaiter, Slowed {
   private answerFull({ first, packetId }: Unacknowledged): void {
     if (first === PUBREC_FIRST) this.received?.delete(packetId)
     if (this.version < 5) return
-    this.connection.output.bytes(longAck(first, packetId, Reason.quotaExceeded))
+    this.sayRefusal(first, packetId, Reason.quotaExceeded)
+  }
+
+  private sayRefusal(first: number, packetId: number, reason: number): void {
+    const { output, explain } = this.connection
+    output.bytes(explain.ack(first, packetId, reason))
   }
 }

@@ -7,7 +7,7 @@ import type { SessionFacts } from '../aedes/protocol.ts'
 import type { CatchUpParts } from '../delivery/catch-up.ts'
 import { Filters } from '../delivery/filters.ts'
 import { HeldPackets } from '../delivery/held-packets.ts'
-import { Outbound } from '../delivery/outbound.ts'
+import { Outbound, type OutboundFacts } from '../delivery/outbound.ts'
 import { Redelivery } from '../delivery/redelivery.ts'
 import type { Router } from '../delivery/router.ts'
 import { type Receiver, Subscriber } from '../delivery/subscriber.ts'
@@ -25,6 +25,11 @@ export interface ClientsParts {
   readonly catchUp: CatchUpParts
   /** Unacknowledged messages to one client. */
   readonly inflightMax: number
+}
+
+/** Who connects, and what it may get. */
+export interface Owner extends Receiver {
+  readonly user: string | undefined
 }
 
 export interface Client {
@@ -46,7 +51,7 @@ export class Clients {
    * What a client that has connected needs. An older connection of its session is cut off from it
    * here. Undefined: its CONNACK speaks of a session that has ended since.
    */
-  open(facts: SessionFacts, output: Output, grants: Receiver): Client | undefined {
+  open(facts: SessionFacts & OutboundFacts, output: Output, grants: Owner): Client | undefined {
     const { sessions, inflightMax } = this.parts
     const { clientId, sessionExpiryS, sessionPresent } = facts
     const size = Math.min(inflightMax, facts.receiveMaximum)
@@ -55,7 +60,7 @@ export class Clients {
     }
     const older = sessions.subscriberOf(clientId)
     if (older !== undefined) this.close(older.subscriber, older.expiryS)
-    const session = sessions.attach(clientId, sessionExpiryS, sessionPresent, size)
+    const session = sessions.attach(clientId, sessionExpiryS, sessionPresent, size, grants.user)
     if (session === undefined) return undefined
     return this.make(facts, output, grants, session.window, session.filters, session)
   }
@@ -118,7 +123,7 @@ export class Clients {
   }
 
   private make(
-    facts: SessionFacts,
+    facts: SessionFacts & OutboundFacts,
     output: Output,
     grants: Receiver,
     window: Window,

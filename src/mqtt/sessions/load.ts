@@ -29,6 +29,7 @@ export async function loadSessions(parts: SessionsParts): Promise<readonly Sessi
     if (stored === undefined) continue
     const session = new Session(key, stored.expiryS, WINDOW_SIZE)
     for (const { subscription, since } of stored.filters) session.filters.set(subscription, since)
+    session.owner = stored.owner
     session.left = now(parts)
     sessions.set(key, session)
   }

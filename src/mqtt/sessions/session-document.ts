@@ -3,9 +3,10 @@
  * different times: what was agreed on, with each SUBSCRIBE; and how far it has come, with each
  * batch of QoS 2 messages and every few seconds.
  *
- *   session        [1, expiryS, [[filter, options, id, [[stream, position], …] | 0], …]]
+ *   session        [1, expiryS, [[filter, options, id, [[stream, position], …] | 0], …], owner | 0]
  *   session-place  [1, left | 0, lastPacketId, [[stream, next], …],
  *                   [[packetId, awaited, isRetained, stream, position], …], timeMs]
+ *   owner          its user; 0, or not there: nobody's
  *   left           [boot, monotonicUs, timeMs]; 0: connected
  */
 import { Encoder } from 'cbor-x'
@@ -26,6 +27,7 @@ type Pair = readonly [string, number]
 export interface StoredSession {
   readonly expiryS: number
   readonly filters: readonly OwnFilter[]
+  readonly owner: string | undefined
 }
 
 export interface StoredPlace {
@@ -37,21 +39,22 @@ export interface StoredPlace {
   readonly timeMs: number
 }
 
-export function encodeSession({ expiryS, filters }: Session): Uint8Array {
+export function encodeSession({ expiryS, filters, owner }: Session): Uint8Array {
   const rows = [...filters.list()].map(({ subscription, since }) => {
     const { filter, qos, noLocal, retainAsPublished, id } = subscription
     const options = qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0)
     return [filter, options, id ?? 0, since === undefined ? 0 : [...since]]
   })
-  return owned(cbor.encode([FORMAT, expiryS, rows]))
+  return owned(cbor.encode([FORMAT, expiryS, rows, owner ?? 0]))
 }
 
 /** Throws when the bytes are none of ours. */
 export function decodeSession(bytes: Uint8Array): StoredSession {
-  const [format, expiryS, rows] = cbor.decode(bytes) as [
+  const [format, expiryS, rows, owner] = cbor.decode(bytes) as [
     number,
     number,
     [string, number, number, readonly Pair[] | 0][],
+    string | 0 | undefined,
   ]
   checkFormat(format)
   const filters = rows.map(
@@ -66,7 +69,7 @@ export function decodeSession(bytes: Uint8Array): StoredSession {
       since: since === 0 ? undefined : positions(since),
     }),
   )
-  return { expiryS, filters }
+  return { expiryS, filters, owner: typeof owner === 'string' ? owner : undefined }
 }
 
 export function encodePlace({ left, window, next }: Session, timeMs: number): Uint8Array {

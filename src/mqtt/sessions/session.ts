@@ -38,6 +38,8 @@ export class Session {
   dupBefore: Places | undefined
   /** Monotonic time when a CONNECT was told that the session is present, us. */
   claimedUs: number | undefined
+  /** The user whose session it is; undefined: nobody's, whose client was anonymous. */
+  owner: string | undefined
   /** Its state is no longer kept. */
   hasEnded = false
   /** `window.changes` as of the last note. */

@@ -92,6 +92,15 @@ export class Sessions {
     return this.byId.size < this.parts.sessionsMax || this.byId.has(clientId)
   }
 
+  has(clientId: string): boolean {
+    return this.byId.has(clientId)
+  }
+
+  /** Whose the client's session is: undefined where there is none, or it is nobody's. */
+  ownerOf(clientId: string): string | undefined {
+    return this.byId.get(clientId)?.owner
+  }
+
   /** For CONNECT that wants its session back: whether it is there. It does not end for a while. */
   claim(clientId: string): boolean {
     const session = this.byId.get(clientId)
@@ -115,21 +124,25 @@ export class Sessions {
     expiryS: number,
     wasPresent: boolean,
     size: number,
+    owner: string | undefined,
   ): Session | undefined {
     const known = this.byId.get(clientId)
     if (wasPresent) {
       if (known === undefined) return undefined
+      const isOther = known.owner !== owner
+      known.owner = owner
       known.claimedUs = undefined
       this.away.delete(known)
       known.left = undefined
       known.window.resume(size)
-      if (known.expiryS !== expiryS) this.put(this.agreement(known, expiryS))
+      if (isOther || known.expiryS !== expiryS) this.put(this.agreement(known, expiryS))
       this.put(this.place(known))
       known.received ??= this.received.create(clientId)
       return known
     }
     if (known !== undefined) this.end(known)
     const session = new Session(clientId, expiryS, size)
+    session.owner = owner
     this.byId.set(clientId, session)
     session.received = this.received.create(clientId)
     this.received.reset(session.received)

@@ -28,6 +28,11 @@ export class FrameReader {
     this.packetBytesMax = packetBytesMax
   }
 
+  /** Memory of what is held between reads. */
+  get heldBytes(): number {
+    return this.held?.length ?? 0
+  }
+
   /** Forgets what is held. */
   clear(): void {
     this.held = undefined

@@ -89,8 +89,3 @@ export function writeVarint(target: Uint8Array, n: number, at: number): number {
   target[end++] = rest
   return end
 }
-
-/** PUBACK, PUBREC, PUBREL or PUBCOMP with an MQTT 5 reason and no properties. */
-export function longAck(first: number, packetId: number, reason: number): Uint8Array {
-  return Uint8Array.of(first, 3, packetId >> 8, packetId & 255, reason)
-}

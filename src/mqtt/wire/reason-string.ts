@@ -85,5 +85,8 @@ export function packetOf(
 
 function reasonString(sentence: string): Uint8Array {
   const text = Buffer.from(sentence)
-  return Buffer.concat([Buffer.of(Property.reasonString, text.length >> 8, text.length & 255), text])
+  return Buffer.concat([
+    Buffer.of(Property.reasonString, text.length >> 8, text.length & 255),
+    text,
+  ])
 }

@@ -5,6 +5,8 @@
  */
 import type { QoS } from '../../log/log.ts'
 import { filterFault } from '../../log/topics.ts'
+import { askedConsumer, type ConsumerOptions, shareFault } from '../consumers/asked.ts'
+import type { ConsumerSubscription } from '../consumers/subscription.ts'
 import type { Subscription } from '../delivery/subscriptions.ts'
 import type { LimitName, MqttLimits } from '../limits.ts'
 import { BodyReader } from './body-reader.ts'
@@ -32,7 +34,14 @@ export type Asked =
       /** 0: retained messages, 1: only for a new subscription, 2: none [MQTT5 3.8.3.1]. */
       readonly retainHandling: number
     }
-  | { readonly kind: 'refused'; readonly reason: number; readonly limit?: LimitName }
+  | { readonly kind: 'consumer'; readonly subscription: ConsumerSubscription }
+  | {
+      readonly kind: 'refused'
+      readonly reason: number
+      readonly limit?: LimitName
+      /** Says more than the reason does. */
+      readonly sentence?: string
+    }
 
 export type AskedSubscription = Extract<Asked, { kind: 'subscription' }>
 
@@ -66,6 +75,7 @@ export function readSubscribe(
   const head = readHead(body, version, SUBSCRIBE_PROPERTIES)
   if (isFault(head)) return head
   const id = head.properties.get(Property.subscriptionIdentifier)
+  const { pairs } = head
   const asked: Asked[] = []
   while (!body.isAtEnd && !body.isBroken) {
     const filter = body.string()
@@ -73,7 +83,9 @@ export function readSubscribe(
     if (body.isBroken) break
     const wrong = filterFault(filter) ?? optionsFault(options, version)
     if (wrong !== undefined) return fault(Reason.malformedPacket, `a topic filter ${wrong}`)
-    asked.push(askedFor(filter, options, id, version, limits))
+    const unshared = version < 5 ? undefined : shareFault(filter, (options & 4) !== 0)
+    if (unshared !== undefined) return fault(unshared.reason, unshared.sentence)
+    asked.push(askedFor(filter, options, { id, pairs }, version, limits))
   }
   if (body.isBroken) return fault(Reason.malformedPacket, 'SUBSCRIBE is cut short')
   // [MQTT-3.8.3-2]
@@ -139,11 +151,19 @@ export function disconnectFault(
   return whole ? undefined : fault(Reason.malformedPacket, 'DISCONNECT is malformed')
 }
 
+/** What SUBACK or UNSUBACK says. */
+export interface FiltersAnswer {
+  /** One for each filter, in their order [MQTT-3.8.4-6]. */
+  readonly codes: readonly number[]
+  /** Of the first that was refused, where there is more to say than its code does. */
+  readonly sentence?: string | undefined
+}
+
 /** SUBACK or UNSUBACK with a code for each filter, in their order [MQTT-3.8.4-6]. */
 export function filtersAck(
   type: number,
   packetId: number,
-  codes: readonly number[],
+  { codes, sentence }: FiltersAnswer,
   version: number,
   explain: ReasonStrings,
 ): Uint8Array {
@@ -152,7 +172,7 @@ export function filtersAck(
   // One string for all filters: about the first that was refused.
   const refused = version === 5 ? codes.find((code) => code >= 0x80) : undefined
   const properties =
-    refused === undefined ? NO_BYTES : explain.ofAck(refused, 8 + said.length)
+    refused === undefined ? NO_BYTES : explain.ofAck(refused, 8 + said.length, sentence)
   const propertiesBytes = version === 5 ? varintBytes(properties.length) + properties.length : 0
   const length = 2 + propertiesBytes + said.length
   const packet = new Uint8Array(1 + varintBytes(length) + length)
@@ -173,11 +193,14 @@ const NO_BYTES = new Uint8Array(0)
 interface Head {
   readonly packetId: number
   readonly properties: ReadonlyMap<number, number>
+  /** User properties. */
+  readonly pairs: readonly (readonly [string, string])[]
 }
 
 const NO_PROPERTIES: PropertyBlock = {
   kind: 'valid',
   numbers: new Map(),
+  pairs: [],
   present: new Set(),
 }
 
@@ -191,7 +214,7 @@ function readHead(
   if (body.isBroken) return fault(Reason.malformedPacket, 'the packet is cut short')
   if (packetId === 0) return fault(Reason.protocolError, 'the packet identifier is 0')
   if (properties.kind === 'invalid') return fault(properties.reason, properties.sentence)
-  return { packetId, properties: properties.numbers }
+  return { packetId, properties: properties.numbers, pairs: properties.pairs }
 }
 
 /** [MQTT-3.8.3-4] [MQTT5 3.8.3.1]; options of MQTT 3.1.1 are the QoS alone. */
@@ -205,13 +228,10 @@ function optionsFault(options: number, version: number): string | undefined {
 function askedFor(
   filter: string,
   options: number,
-  id: number | undefined,
+  of: Pick<ConsumerOptions, 'id' | 'pairs'>,
   version: number,
   limits: MqttLimits,
 ): Asked {
-  if (filter.startsWith('$share/')) {
-    return { kind: 'refused', reason: version < 5 ? 0x80 : Reason.sharedNotSupported }
-  }
   const met = topicLimitMet(filter, limits)
   if (met !== undefined) {
     const reason = version < 5 ? 0x80 : Reason.topicFilterInvalid
@@ -220,7 +240,11 @@ function askedFor(
   const qos = (options & 3) as QoS
   const noLocal = version === 5 && (options & 4) !== 0
   const retainAsPublished = version === 5 && (options & 8) !== 0
-  const subscription = { filter, qos, noLocal, retainAsPublished, id }
+  if (filter.startsWith('$')) {
+    const consumer = askedConsumer(filter, { ...of, qos, retainAsPublished }, version)
+    if (consumer !== undefined) return consumer
+  }
+  const subscription = { filter, qos, noLocal, retainAsPublished, id: of.id }
   const retainHandling = version === 5 ? (options >> 4) & 3 : 0
   return { kind: 'subscription', subscription, retainHandling }
 }

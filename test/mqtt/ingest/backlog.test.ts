@@ -3,6 +3,7 @@ import Database from 'better-sqlite3'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Access } from '../../../src/access/access.ts'
 import { systemClock } from '../../../src/base/clock.ts'
+import { Consumers } from '../../../src/consumers/consumers.ts'
 import { openLog } from '../../../src/log/open.ts'
 import { createMqttFrontEnd } from '../../../src/mqtt/front-end.ts'
 import { Backlog } from '../../../src/mqtt/ingest/backlog.ts'
@@ -18,7 +19,9 @@ async function frontEnd(names: readonly string[], maxPublishBacklogBytes: number
   const logger = collectingLogger()
   const streams = names.map((name) => ({ ...everything, name, topics: [name] }))
   const log = await openLog({ dataDir, streams, clock: systemClock })
+  const consumers = await Consumers.start({ log, clock: systemClock, logger, queues: [] })
   const mqtt = createMqttFrontEnd({
+    consumers,
     version: '1.2.3',
     log,
     access: new Access(undefined, { clock: systemClock, logger }),
@@ -31,6 +34,7 @@ async function frontEnd(names: readonly string[], maxPublishBacklogBytes: number
   onTestFinished(async () => {
     for (const client of clients) client.end()
     await mqtt.close()
+    await consumers.close()
     await log.close()
   })
   const rename = (name: string, from: string, to: string): void => {

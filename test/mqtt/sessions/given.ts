@@ -4,6 +4,7 @@ import { onTestFinished } from 'vitest'
 import { Access } from '../../../src/access/access.ts'
 import { ManualClock } from '../../../src/base/clock.ts'
 import type { Logger } from '../../../src/base/logger.ts'
+import { Consumers, type QueueSettings } from '../../../src/consumers/consumers.ts'
 import type { StreamSettings } from '../../../src/log/log.ts'
 import { type OpenedLog, openLog } from '../../../src/log/open.ts'
 import { createMqttFrontEnd } from '../../../src/mqtt/front-end.ts'
@@ -24,15 +25,19 @@ const silent: Logger = {
 export interface Run {
   readonly log: OpenedLog
   readonly mqtt: MqttFrontEnd
+  readonly consumers: Consumers
   readonly port: number
 }
 
 export class Site {
   readonly clock = new ManualClock(1_763_700_000_000)
   readonly dataDir = path.join(tempDir(), 'data')
+  /** Everything is open until a test replaces its settings. */
+  readonly access = new Access(undefined, { clock: this.clock, logger: silent })
   private readonly settings: Partial<MqttSettings>
   private readonly streams: readonly StreamSettings[]
   private readonly segmentBytes: number
+  private readonly queues: readonly QueueSettings[]
   private readonly clients: RawClient[] = []
   private current: Run | undefined
 
@@ -40,10 +45,12 @@ export class Site {
     settings: Partial<MqttSettings> = {},
     streams: readonly StreamSettings[] = [everything],
     segmentBytes = 64 * 1024 * 1024,
+    queues: readonly QueueSettings[] = [],
   ) {
     this.settings = settings
     this.streams = streams
     this.segmentBytes = segmentBytes
+    this.queues = queues
     onTestFinished(() => this.stop())
   }
 
@@ -55,16 +62,19 @@ export class Site {
   async start(): Promise<this> {
     const { clock, dataDir, streams, segmentBytes } = this
     const log = await openLog({ dataDir, streams, clock, segmentBytes, logger: silent })
+    const { queues } = this
+    const consumers = await Consumers.start({ log, clock, logger: silent, queues })
     const mqtt = createMqttFrontEnd({
+      consumers,
       version: '1.2.3',
       log,
-      access: new Access(undefined, { clock, logger: silent }),
+      access: this.access,
       clock,
       logger: silent,
       settings: { ...testSettings, ...this.settings },
     })
     const port = (await mqtt.listen())[0]?.port ?? 0
-    this.current = { log, mqtt, port }
+    this.current = { log, mqtt, consumers, port }
     return this
   }
 
@@ -73,6 +83,7 @@ export class Site {
     this.current = undefined
     for (const client of this.clients.splice(0)) client.end()
     await run?.mqtt.close()
+    await run?.consumers.close()
     await run?.log.close()
   }
 

@@ -1,4 +1,3 @@
-import { type EventEmitter, once } from 'node:events'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { expect, it, onTestFinished } from 'vitest'
 import { eventually, frontEnd } from '../../support/front-end.ts'
@@ -13,7 +12,7 @@ async function open(
   })
   const payloads: string[] = []
   client.on('message', (_topic, payload) => payloads.push(payload.toString()))
-  const [connack] = (await once(client as EventEmitter, 'connect')) as [object]
+  const connack = await new Promise<object>((resolve) => client.once('connect', resolve))
   return [client, payloads, connack]
 }
 

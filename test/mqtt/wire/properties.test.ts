@@ -47,7 +47,7 @@ describe('checkPublishProperties', () => {
 
   it('gives the topic alias', () => {
     const verdict = checkPublishProperties(Buffer.from([35, 1, 2]), 0, 3)
-    expect(verdict).toEqual({ kind: 'valid', topicAlias: 258 })
+    expect(verdict).toEqual({ kind: 'valid', topicAlias: 258, aliasAt: 0 })
   })
 })
 
