@@ -73,7 +73,7 @@ export async function startGateway(config: Config, parts: GatewayParts): Promise
   })
   sayFailures(log, logger)
   const retention = openRetention(config, log, parts)
-  const consumers = await Consumers.start({ log, clock, logger, queues: config.queues })
+  const consumers = await startConsumers(config, log, parts)
   const mqtt = createMqttFrontEnd({
     log,
     consumers,
@@ -196,6 +196,19 @@ async function stopParts(
     } finally {
       await http.close()
     }
+  }
+}
+
+async function startConsumers(
+  { queues }: Config,
+  log: OpenedLog,
+  { clock, logger }: GatewayParts,
+): Promise<Consumers> {
+  try {
+    return await Consumers.start({ log, clock, logger, queues })
+  } catch (thrown) {
+    await log.close()
+    throw thrown
   }
 }
 

@@ -10,6 +10,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { ManualClock } from '../src/base/clock.ts'
 import { type Bridges, openBridges } from '../src/bridge/bridge.ts'
 import { loadConfig } from '../src/config/config.ts'
+import { Consumers } from '../src/consumers/consumers.ts'
 import { createMetrics } from '../src/http/http.ts'
 import { MemoryLog } from '../src/log/memory.ts'
 import { hashOf, partitionOf } from '../src/log/partition.ts'
@@ -144,8 +145,12 @@ function noBridges(clock: ManualClock): Promise<Bridges> {
 
 it('lists every metric for operators, and none that is not there', async () => {
   const clock = new ManualClock(0)
+  const log = new MemoryLog([stream('a')], clock)
+  const consumers = await Consumers.start({ log, clock, queues: [] })
+  onTestFinished(() => consumers.close())
   const metrics = createMetrics({
-    log: new MemoryLog([stream('a')], clock),
+    log,
+    consumers,
     stats: emptyStats(),
     retention: { removed: new Map(), space: undefined },
     time: { quality: 'none', steps: 0 },

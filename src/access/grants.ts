@@ -2,7 +2,7 @@
  * What one client may do. It lives as long as the client's connection or session and asks the rule
  * book anew when that has changed, so that a reload takes effect with the next message.
  */
-import { contains, overlaps, ruledFilter } from './patterns.ts'
+import { contains, isGroupFilter, overlaps, ruledFilter } from './patterns.ts'
 import type { AccessAction, ClientRule, RuleBook } from './rules.ts'
 
 /**
@@ -53,11 +53,14 @@ export class Grants {
   /**
    * Whether some rule could grant a part of `filter`: what is delivered is asked message by
    * message. The filter is as the client wrote it, `$share/…`, `$stream/…` and `$queue/…` included.
+   * A member of a consumer group must be granted all of it: what it may not have would be passed
+   * over for the whole group.
    */
   maySubscribe(filter: string): boolean {
     if (this.book.isOpen) return true
     this.refresh()
     const levels = ruledFilter(filter).split('/')
+    if (isGroupFilter(filter)) return this.mayAll(levels)
     for (const rule of this.rules) {
       if (rule.denies) {
         if (rule.patterns.some((pattern) => contains(pattern, levels))) return false
@@ -82,6 +85,17 @@ export class Grants {
     if (this.book.isOpen) return true
     this.refresh()
     return this.decide(action, name.split('/'))
+  }
+
+  private mayAll(levels: readonly string[]): boolean {
+    for (const rule of this.rules) {
+      if (rule.denies) {
+        if (rule.patterns.some((pattern) => overlaps(pattern, levels))) return false
+      } else if (rule.subscribe && rule.patterns.some((pattern) => contains(pattern, levels))) {
+        return true
+      }
+    }
+    return false
   }
 
   private decide(action: AccessAction, levels: readonly string[]): boolean {

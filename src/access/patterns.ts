@@ -74,6 +74,11 @@ export function ruledFilter(filter: string): string {
   return wholeStream(text)
 }
 
+/** Whether the filter joins a consumer group: `$share/<group>/$stream/<name>…`. */
+export function isGroupFilter(filter: string): boolean {
+  return /^\$share\/[^/]*\/\$stream[@/]/.test(filter)
+}
+
 function placeEnd(text: string): number {
   const slash = text.indexOf('/')
   return slash < 0 ? text.length : slash

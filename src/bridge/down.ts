@@ -11,7 +11,7 @@ import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Documents } from '../log/log.ts'
-import { BRIDGE_KIND } from './documents.ts'
+import { BRIDGE_KIND, jsonIn } from './documents.ts'
 import { BridgeMemory } from './echo.ts'
 import { type Arrival, createReceiver, expirySecondsLeft, type Receiver } from './receive.ts'
 import type { ReceiveSettings } from './settings.ts'
@@ -80,8 +80,8 @@ export class Down {
   async open(): Promise<void> {
     const keys = [this.subscribedKey, this.seenKey]
     const [subscribed, seen] = await this.parts.documents.get(BRIDGE_KIND, keys)
-    this.known = (jsonOf(subscribed) as string[] | undefined) ?? []
-    this.memory.load((jsonOf(seen) as [string, string][] | undefined) ?? [])
+    this.known = (jsonIn(subscribed) as string[] | undefined) ?? []
+    this.memory.load((jsonIn(seen) as [string, string][] | undefined) ?? [])
   }
 
   /** Asks for what is received, as far as the upstream does not know it still. */
@@ -194,9 +194,4 @@ function mqttString(text: string): Buffer {
   const length = Buffer.alloc(2)
   length.writeUInt16BE(bytes.length)
   return Buffer.concat([length, bytes])
-}
-
-/** Undefined for a document that is not there. */
-function jsonOf(bytes: Uint8Array | undefined): unknown {
-  return bytes === undefined ? undefined : JSON.parse(Buffer.from(bytes).toString())
 }

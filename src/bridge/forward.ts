@@ -9,25 +9,32 @@
  * B5. `live-first`: the live lane begins near the end when the link is made, and what it leaves out
  *     is in `ranges` before the first record goes. A second lane works those off, marked
  *     `historical`. The cursor stands at the first record that is not settled in either.
+ *
+ * What a record becomes is composer.ts, how far the disk may be behind durable-place.ts.
  */
 import type { Clock } from '../base/clock.ts'
+import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import type { Documents, EventLog, LogRecord, Start } from '../log/log.ts'
-import { asPosition } from '../log/log.ts'
+import { asPosition, type EventLog, type LogRecord, type Start } from '../log/log.ts'
 import { Batcher } from './batcher.ts'
+import { Composer } from './composer.ts'
 import { BRIDGE_KIND } from './documents.ts'
-import { envelope } from './envelope.ts'
+import { DurablePlace, undurableRecordsMax } from './durable-place.ts'
 import { GapNotes } from './gap-notes.ts'
+import { GapNotices } from './gap-notices.ts'
 import { type Flight, Lane, type LaneSource } from './lane.ts'
-import { expiryAt, OriginProperties } from './origin.ts'
-import { decodeOutstanding, encodeOutstanding, nothingBefore } from './outstanding.ts'
+import { MaxLag } from './max-lag.ts'
+import {
+  decodeOutstanding,
+  encodeOutstanding,
+  nothingBefore,
+  type Outstanding,
+} from './outstanding.ts'
 import type { ForwardSettings } from './settings.ts'
-import { UpstreamTopics } from './topics.ts'
-import { OutboundMessage, type UplinkConnection } from './uplink.ts'
+import { OutboundMessage, type PublishWaiter, type UplinkConnection } from './uplink.ts'
 
 export interface ForwardParts {
   readonly log: EventLog
-  readonly documents: Documents
   readonly clock: Clock
   readonly logger: Logger
   readonly gateway: string
@@ -41,7 +48,7 @@ export interface ForwardParts {
   /** Something in flight is settled. */
   readonly progressed: () => void
   /** The upstream refused a message with this reason; a negative answer is final. */
-  readonly refused: (forward: Forward, reason: number) => 'skip' | 'again'
+  readonly refused: (cursor: string, reason: number) => 'skip' | 'again'
 }
 
 const PAGE_RECORDS = 1024
@@ -52,6 +59,14 @@ const BACKFILL_TURN = 8
 const NARROWED = 16
 /** An unreadable log is asked again after this: its repair goes on meanwhile. */
 const UNREADABLE_MS = 5000
+
+/** What `prepare` made ready. */
+type Prepared =
+  | { readonly kind: 'record'; readonly lane: Lane; readonly record: LogRecord }
+  | { readonly kind: 'batch'; readonly lane: Lane; readonly flight: Flight }
+  | { readonly kind: 'notice' }
+
+const NOTICE: Prepared = { kind: 'notice' }
 
 export class Forward implements LaneSource {
   readonly cursor: string
@@ -64,56 +79,67 @@ export class Forward implements LaneSource {
   /** Why nothing is read now; undefined while it works. */
   trouble: string | undefined
   readonly notes: GapNotes
+  readonly maxLag: MaxLag
   private readonly parts: ForwardParts
-  private readonly origin: OriginProperties
-  private readonly topics: UpstreamTopics
+  private readonly composer: Composer
+  private readonly notices: GapNotices | undefined
+  private readonly place: DurablePlace
   private readonly live: Lane
   private readonly backfill: Lane
-  private outstanding = nothingBefore(0)
   private readonly batchers = new Map<Lane, Batcher>()
+  private outstanding = nothingBefore(0)
   private end = 0
-  private committed = 0
-  private preparedLane: Lane | undefined
-  private preparedRecord: LogRecord | undefined
-  private preparedFlight: Flight | undefined
+  private prepared: Prepared | undefined
   private liveStreak = 0
   private unreadableUntilMs = 0
   private unfollow: (() => void) | undefined
   private isAttached = false
-  /** The stream is full by our word. */
-  private hasFilled = false
+  /** Its place is not its own to move. */
+  private isSeeking = false
 
   constructor(parts: ForwardParts) {
     this.parts = parts
     this.cursor = parts.cursor
     this.settings = parts.settings
-    const { log, gateway, settings, cursor, logger } = parts
+    const { log, gateway, settings, cursor, clock, logger, wake, refused } = parts
     const { stream } = settings
-    this.origin = new OriginProperties(gateway, log.state.epoch, stream)
-    const own = log.streams.find(({ name }) => name === stream)?.topics ?? []
-    this.topics = new UpstreamTopics(settings.to, gateway, stream, settings.topics ?? own)
+    const { epoch } = log.state
+    const streamTopics = log.streams.find(({ name }) => name === stream)?.topics ?? []
+    this.composer = new Composer({ settings, gateway, epoch, streamTopics, clock })
     this.notes = new GapNotes({ gaps: log.state.gaps, cursor, stream, logger })
+    this.notices =
+      settings.gaps === undefined
+        ? undefined
+        : new GapNotices({
+            state: log.state,
+            ...{ cursor, stream, gateway, wake },
+            to: settings.gaps,
+            refused: (reason) => refused(cursor, reason),
+          })
+    const mostRecords = undurableRecordsMax(settings)
+    this.place = new DurablePlace({ state: log.state, cursor, mostRecords, wake })
+    this.maxLag = new MaxLag({ log, clock, logger, cursor, settings, forward: this })
     this.live = new Lane(this, 0, Number.POSITIVE_INFINITY)
     this.backfill = new Lane(this, 0, 0)
   }
 
   /** Finds its place; nothing is sent before `attach`. */
   async open(): Promise<void> {
-    const { log, documents, settings, clock } = this.parts
-    const { cursors } = log.state
+    const { log, settings, clock } = this.parts
+    const { cursors, documents } = log.state
     const known = cursors.get(this.cursor)
     const from =
       known === undefined ? startOf(settings, clock.now()) : ({ kind: 'latest' } as const)
     const { place } = await cursors.open(this.cursor, settings.stream, 'stream', from)
     const next = place.kind === 'stream' ? place.next : asPosition(0)
     const [document] = await documents.get(BRIDGE_KIND, [this.cursor])
+    const kept = this.outstandingIn(document, next)
     this.outstanding =
-      document === undefined || settings.order === 'strict'
-        ? nothingBefore(document === undefined ? next : lowest(document, next))
-        : decodeOutstanding(document, next)
-    this.committed = next
+      settings.order === 'strict' ? nothingBefore(kept.ranges.first?.first ?? kept.live) : kept
+    this.place.reset(next, 0)
     this.end = (await log.bounds(settings.stream)).end
     this.live.reset(this.outstanding.live)
+    await this.notices?.open()
     cursors.onMoved((cursor, why) => {
       if (why === 'gap' && cursor.name === this.cursor && cursor.place.kind === 'stream') {
         this.passed(cursor.place.next)
@@ -142,11 +168,12 @@ export class Forward implements LaneSource {
   /** The link is lost, and what was in flight with it (B2). */
   detach(): void {
     this.isAttached = false
-    this.notes.write()
+    this.notes.forget()
+    this.notices?.detach()
     this.live.reset(this.live.acked)
     this.backfill.reset(this.backfill.acked)
     for (const batcher of this.batchers.values()) batcher.reset()
-    this.preparedLane = undefined
+    this.prepared = undefined
   }
 
   /** Messages under way; a batch that is still being packed is none. */
@@ -188,7 +215,14 @@ export class Forward implements LaneSource {
 
   /** Fills `message` with what goes next; false: nothing is there, or the window is full. */
   prepare(connection: UplinkConnection): boolean {
-    if (this.nowMs() < this.unreadableUntilMs) return false
+    if (this.isSeeking || this.nowMs() < this.unreadableUntilMs) return false
+    if (this.place.isBehind(this.doneRecords)) return false
+    this.prepared = this.notices?.prepare(this.message, connection) === true ? NOTICE : undefined
+    if (this.prepared !== undefined) {
+      this.preparedRecords = 0
+      return true
+    }
+    if (this.mustTellFirst) return false
     const [first, second] = this.lanes()
     const isReady =
       this.prepareOf(first, connection) ||
@@ -197,112 +231,53 @@ export class Forward implements LaneSource {
     return isReady
   }
 
-  /** What `prepare` made goes now; the flight is to be told how it went. */
-  sent(sizeBytes: number): Flight {
-    const lane = this.preparedLane as Lane
-    let flight = this.preparedFlight
-    if (flight === undefined) {
-      const record = this.preparedRecord as LogRecord
-      flight = lane.open(record)
-      flight.add(record)
-      lane.take(record)
-    } else {
-      this.batchers.get(lane)?.take()
-    }
-    this.preparedLane = undefined
-    this.preparedFlight = undefined
-    this.preparedRecord = undefined
-    this.liveStreak = lane === this.live ? this.liveStreak + 1 : 0
+  /** What `prepare` made goes now; who is returned is to be told how it went. */
+  sent(sizeBytes: number): PublishWaiter {
+    const prepared = this.prepared as Prepared
+    this.prepared = undefined
     this.sentMessages++
     this.sentBytes += sizeBytes
-    flight.sentMs = this.nowMs()
+    if (prepared.kind === 'notice') return (this.notices as GapNotices).sent()
+    const { lane } = prepared
+    this.liveStreak = lane === this.live ? this.liveStreak + 1 : 0
+    if (prepared.kind === 'batch') {
+      this.batchers.get(lane)?.take()
+      return prepared.flight
+    }
+    const flight = lane.open(prepared.record)
+    flight.add(prepared.record)
+    lane.take(prepared.record)
     return flight
   }
 
   /** Brings the cursor to where everything before is settled. */
   commit(): void {
-    const { acked } = this
-    const { log, documents } = this.parts
-    if (this.settings.order === 'live-first') {
-      const value = encodeOutstanding({ ...this.outstanding, live: this.live.acked })
-      documents.put([{ kind: BRIDGE_KIND, key: this.cursor, value }])
-    }
-    if (acked <= this.committed) return
-    this.committed = acked
-    log.state.cursors.commit(this.cursor, { kind: 'stream', next: asPosition(acked) })
+    if (this.isSeeking) return
+    this.place.lazily(this.placeNow())
   }
 
   /** Goes on from somewhere else, also back; durable when it resolves. */
   async seek(to: Start): Promise<number> {
-    const { log, documents } = this.parts
-    await documents.putNow([{ kind: BRIDGE_KIND, key: this.cursor, value: undefined }])
-    const { place } = await log.state.cursors.seek(this.cursor, to)
-    const next = place.kind === 'stream' ? place.next : 0
-    this.committed = next
-    this.outstanding = nothingBefore(next)
-    this.live.reset(next)
-    this.backfill.reset(0, 0)
-    for (const batcher of this.batchers.values()) batcher.reset()
-    this.preparedLane = undefined
-    if (this.isAttached) this.attach()
-    this.parts.wake()
-    return next
-  }
-
-  /** Does what is asked for when the oldest record that is not settled is older than max_lag. */
-  async keepMaxLag(): Promise<void> {
-    const { ageMs, onLag } = this.settings.maxLag
-    if (ageMs === undefined) return
-    if (onLag === 'gap') await this.leaveOut(ageMs)
-    else await this.refuseNew(ageMs)
-  }
-
-  /** The stream takes no more until the forward has come back to its bound. */
-  private async refuseNew(ageMs: number): Promise<void> {
-    const { log, logger } = this.parts
-    const { stream } = this.settings
-    const lag = await log.state.cursors.lag(this.cursor)
-    const isOver = this.lagRecords > 0 && lag.ageMs > ageMs
-    if (isOver && !log.full.has(stream)) {
-      this.hasFilled = true
-      log.setFull(stream, `the forward ${this.cursor} lags more than its max_lag`)
-      logger.warn({ cursor: this.cursor, stream }, 'a forward lags too much: its stream is full')
-    } else if (!isOver && this.hasFilled) {
-      this.hasFilled = false
-      log.setFull(stream, undefined)
-      logger.info({ cursor: this.cursor, stream }, 'the stream takes new messages again')
+    const { cursors, documents } = this.parts.log.state
+    // Acks come in meanwhile; what they settle must not move the place that is being set.
+    this.isSeeking = true
+    try {
+      await documents.putNow([{ kind: BRIDGE_KIND, key: this.cursor, value: undefined }])
+      const { place } = await cursors.seek(this.cursor, to)
+      const next = place.kind === 'stream' ? place.next : 0
+      this.place.reset(next, this.doneRecords)
+      this.outstanding = nothingBefore(next)
+      this.live.reset(next)
+      this.backfill.reset(0, 0)
+      for (const batcher of this.batchers.values()) batcher.reset()
+      this.notes.forget()
+      this.prepared = undefined
+      return next
+    } finally {
+      this.isSeeking = false
+      if (this.isAttached) this.attach()
+      this.parts.wake()
     }
-  }
-
-  /** What is in flight stays: it may be there already. The rest is left out, with a gap. */
-  private async leaveOut(ageMs: number): Promise<void> {
-    if (this.lagRecords === 0) return
-    const { log, clock, logger } = this.parts
-    const { stream } = this.settings
-    const oldest: Start = { kind: 'time', timeMs: clock.now() - ageMs }
-    const until = await log.locate(stream, oldest)
-    const pieces = this.before(until)
-    const records = pieces.reduce((sum, { first, end }) => sum + end - first, 0)
-    if (records === 0) return
-    const lag = await log.state.cursors.lag(this.cursor)
-    const shareBytes = lag.records === 0 ? 0 : lag.sizeBytes / lag.records
-    await log.state.gaps.add(
-      pieces.map(({ first, end }) => ({
-        stream,
-        cursor: this.cursor,
-        first: asPosition(first),
-        end: asPosition(end),
-        records: end - first,
-        sizeBytes: Math.round(shareBytes * (end - first)),
-        reason: 'policy' as const,
-      })),
-    )
-    this.passed(until)
-    logger.warn(
-      { cursor: this.cursor, records, until },
-      'a forward lagged more than max_lag: its oldest records are not sent, which is a gap',
-    )
-    this.parts.wake()
   }
 
   read(from: number) {
@@ -322,19 +297,43 @@ export class Forward implements LaneSource {
   }
 
   progressed(): void {
+    const { place, doneRecords } = this
+    if (place.isDue(doneRecords) && !this.isSeeking) place.now(this.placeNow(), doneRecords)
     this.parts.progressed()
   }
 
   unreadable(thrown: unknown): void {
-    this.trouble = `the log cannot be read: ${thrown instanceof Error ? thrown.message : thrown}`
+    this.trouble = `the log cannot be read: ${messageOf(thrown)}`
     this.unreadableUntilMs = this.nowMs() + UNREADABLE_MS
     const { logger } = this.parts
     logger.error({ cursor: this.cursor, reason: this.trouble }, 'a forward waits')
   }
 
   refused(flight: Flight, reason: number): void {
-    if (this.parts.refused(this, reason) === 'again') return
+    if (this.parts.refused(this.cursor, reason) === 'again') return
     this.notes.refused(flight)
+  }
+
+  /** What is not handed out yet before `until`, as ranges. */
+  before(until: number): { first: number; end: number }[] {
+    this.settleRanges()
+    const pieces: { first: number; end: number }[] = []
+    for (const range of this.outstanding.ranges) {
+      const isCurrent = this.backfill.end === range.end
+      const first = isCurrent ? Math.max(range.first, this.backfill.next) : range.first
+      pieces.push({ first, end: Math.min(range.end, until) })
+    }
+    pieces.push({ first: this.live.next, end: until })
+    return pieces.filter(({ first, end }) => first < end)
+  }
+
+  /** What is in flight stays so; the backfill finds its next range by itself. */
+  passed(until: number): void {
+    const { live, backfill, outstanding } = this
+    if (live.next < until) live.skipTo(until)
+    if (backfill.next < until) backfill.skipTo(Math.min(until, backfill.end))
+    outstanding.ranges.remove(asPosition(0), asPosition(until))
+    this.parts.wake()
   }
 
   /** The lane that is asked first, and the other one. */
@@ -356,52 +355,32 @@ export class Forward implements LaneSource {
     // Half of the window stays free for what is live.
     const most = isHistorical ? Math.max(1, window >> 1) : window
     if (this.inflight >= window || this.inflightOf(lane) >= most) return false
-    const isReady = batch === undefined ? this.single(lane, connection) : this.batch(lane)
-    if (isReady) this.preparedLane = lane
-    return isReady
+    return batch === undefined ? this.single(lane, connection) : this.batch(lane)
   }
 
   private single(lane: Lane, connection: UplinkConnection): boolean {
+    const { message, composer } = this
     for (;;) {
       const record = lane.peek()
       if (record === undefined) return false
-      if (this.passes(lane, record)) continue
-      const { message } = this
-      message.topic = this.topics.of(record)
-      message.qos = this.settings.qos
-      message.retain = record.retain
-      message.payload = this.payloadOf(record)
-      message.properties = this.propertiesOf(record)
-      message.extraEnd = 0
-      if (connection.hasProperties) this.origin.single(message, record, lane === this.backfill)
-      if (connection.sizeOf(message) > connection.packetBytesMax) {
+      if (!this.passes(lane, record)) {
+        composer.single(message, record, lane === this.backfill, connection.hasProperties)
+        if (connection.sizeOf(message) <= connection.packetBytesMax) {
+          this.prepared = { kind: 'record', lane, record }
+          this.preparedRecords = 1
+          return true
+        }
         this.notes.pass(lane, record, 'policy')
-        continue
       }
-      this.preparedRecord = record
-      this.preparedFlight = undefined
-      this.preparedRecords = 1
-      return true
+      if (this.mustTellFirst) return false
     }
-  }
-
-  private payloadOf(record: LogRecord): Uint8Array {
-    const { settings, gateway, log } = this.parts
-    const { envelope: kind } = settings
-    return kind === 'none' ? record.payload : envelope(kind, record, gateway, log.state.epoch)
   }
 
   private batch(lane: Lane): boolean {
     const unit = this.batcherOf(lane).peek(lane)
     if (unit?.payload === undefined) return false
-    const { message } = this
-    message.topic = this.topics.ofBatch()
-    message.qos = this.settings.qos
-    message.retain = false
-    message.payload = unit.payload
-    message.properties = NONE
-    this.origin.batch(message, lane === this.backfill)
-    this.preparedFlight = unit.flight
+    this.composer.batch(this.message, unit.payload, lane === this.backfill)
+    this.prepared = { kind: 'batch', lane, flight: unit.flight }
     this.preparedRecords = unit.records
     return true
   }
@@ -412,29 +391,14 @@ export class Forward implements LaneSource {
       lane.take(record)
       return true
     }
-    if (record.payloadAt === record.propertiesAt) return false
-    const at = expiryAt(record.properties)
-    if (at < 0 || this.remainingS(record, at) > 0) return false
+    if (!this.composer.isExpired(record)) return false
     this.notes.pass(lane, record, 'expired')
     return true
   }
 
-  /** The publisher's properties, with what is left of the message's lifetime [MQTT-3.3.2-6]. */
-  private propertiesOf(record: LogRecord): Uint8Array {
-    if (record.payloadAt === record.propertiesAt) return NONE
-    const { properties } = record
-    const at = expiryAt(properties)
-    if (at < 0) return properties
-    const copy = Buffer.from(properties)
-    copy.writeUInt32BE(Math.ceil(this.remainingS(record, at)), at)
-    return copy
-  }
-
-  private remainingS(record: LogRecord, at: number): number {
-    const { properties } = record
-    const view = new DataView(properties.buffer, properties.byteOffset, properties.byteLength)
-    const waitedMs = Math.max(0, this.parts.clock.now() - record.timeMs)
-    return view.getUint32(at) - waitedMs / 1000
+  /** A gap stands before what comes next, and the upstream is to hear of it in its place. */
+  private get mustTellFirst(): boolean {
+    return this.notices !== undefined && (this.notes.isPending || this.notices.isFull)
   }
 
   private batcherOf(lane: Lane): Batcher {
@@ -450,6 +414,19 @@ export class Forward implements LaneSource {
     })
     this.batchers.set(lane, made)
     return made
+  }
+
+  private get doneRecords(): number {
+    return this.live.doneRecords + this.backfill.doneRecords
+  }
+
+  private placeNow() {
+    const { acked, outstanding, live } = this
+    const isStrict = this.settings.order === 'strict'
+    return {
+      acked,
+      outstanding: isStrict ? undefined : encodeOutstanding({ ...outstanding, live: live.acked }),
+    }
   }
 
   /** B5: the live lane begins a window before the end, and the rest is an outage. */
@@ -468,8 +445,10 @@ export class Forward implements LaneSource {
     const range = this.outstanding.ranges.first
     if (range === undefined) return
     const { backfill } = this
-    const isIn = backfill.acked >= range.first && backfill.end === range.end
-    if (!isIn) backfill.reset(range.first, range.end)
+    const isIn = backfill.next >= range.first && backfill.end === range.end
+    if (isIn) return
+    this.batchers.get(backfill)?.reset()
+    backfill.reset(range.first, range.end)
   }
 
   /** What the backfill has settled is no longer outstanding. */
@@ -481,24 +460,16 @@ export class Forward implements LaneSource {
     if (acked > range.first) ranges.remove(range.first, asPosition(Math.min(acked, range.end)))
   }
 
-  /** What is not handed out yet before `until`, as ranges. */
-  private before(until: number): { first: number; end: number }[] {
-    this.settleRanges()
-    const pieces: { first: number; end: number }[] = []
-    for (const range of this.outstanding.ranges) {
-      const isCurrent = this.backfill.end === range.end
-      const first = isCurrent ? Math.max(range.first, this.backfill.next) : range.first
-      pieces.push({ first, end: Math.min(range.end, until) })
+  /** One that cannot be read says less than the cursor, which stands before all that is left. */
+  private outstandingIn(document: Uint8Array | undefined, next: number): Outstanding {
+    if (document === undefined) return nothingBefore(next)
+    try {
+      return decodeOutstanding(document, next)
+    } catch (thrown) {
+      const fields = { cursor: this.cursor, reason: messageOf(thrown) }
+      this.parts.logger.error(fields, 'a forward goes on at its cursor: some records go up twice')
+      return nothingBefore(next)
     }
-    pieces.push({ first: this.live.next, end: until })
-    return pieces.filter(({ first, end }) => first < end)
-  }
-
-  /** Nothing before `until` is sent any more: a gap says so. */
-  private passed(until: number): void {
-    if (this.live.next < until) this.live.skipTo(until)
-    this.outstanding.ranges.remove(asPosition(0), asPosition(until))
-    this.backfill.reset(0, 0)
   }
 
   private nowMs(): number {
@@ -506,14 +477,6 @@ export class Forward implements LaneSource {
   }
 }
 
-const NONE = new Uint8Array(0)
-
 function startOf({ start }: ForwardSettings, nowMs: number): Start {
   return start.kind === 'back' ? { kind: 'time', timeMs: nowMs - start.agoMs } : start
-}
-
-/** A forward that was live-first and is strict now goes on at the first record that is left. */
-function lowest(document: Uint8Array, cursor: number): number {
-  const { ranges, live } = decodeOutstanding(document, cursor)
-  return ranges.first?.first ?? live
 }

@@ -1,8 +1,9 @@
 /**
  * Gaps of one forward on their way to disk: neighbours become one, and each is a flight of its
- * lane, so that the cursor passes it only once it is durable (S2 of the log's state).
+ * lane, so that the cursor passes it only once it is durable (S2 of the log's state). What cannot be
+ * written is tried again: its flights hold the window up, and nobody else would ever free them.
  */
-import { messageOf } from '../base/errors.ts'
+import { messageOf, SluiceError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { asPosition, type GapReason, type Gaps, type LogRecord } from '../log/log.ts'
 import type { Flight, Lane } from './lane.ts'
@@ -31,6 +32,8 @@ export class GapNotes {
   records = 0
   private readonly parts: GapNotesParts
   private open: Note | undefined
+  private writing = 0
+  private failed: Note[] = []
 
   constructor(parts: GapNotesParts) {
     this.parts = parts
@@ -48,6 +51,24 @@ export class GapNotes {
   refused(flight: Flight): void {
     this.add(flight, 'policy')
     this.write()
+  }
+
+  /** Some are not durable yet. */
+  get isPending(): boolean {
+    return this.open !== undefined || this.writing > 0 || this.failed.length > 0
+  }
+
+  /** Tries again what could not be written. */
+  retry(): void {
+    const { failed } = this
+    this.failed = []
+    for (const note of failed) void this.keep(note)
+  }
+
+  /** The flights are forgotten: what is not being written is met again. */
+  forget(): void {
+    this.open = undefined
+    this.failed = []
   }
 
   /** Writes what was collected. */
@@ -76,18 +97,23 @@ export class GapNotes {
     this.open = { lane, flights: [flight], reason, end, records, sizeBytes }
   }
 
-  private async keep({ flights, reason, end, records, sizeBytes }: Note): Promise<void> {
+  private async keep(note: Note): Promise<void> {
+    const { flights, reason, end, records, sizeBytes } = note
     const { gaps, cursor, stream, logger } = this.parts
     const first = asPosition(flights[0]?.first ?? end)
+    this.writing++
     try {
       await gaps.add([{ stream, cursor, first, end: asPosition(end), records, sizeBytes, reason }])
-      for (const flight of flights) flight.settled(0)
     } catch (thrown) {
-      // The cursor stays before it: the records are met again when the link is next made.
-      logger.error(
-        { cursor, reason: messageOf(thrown) },
-        'a gap of a bridge cannot be written: its forward waits',
-      )
+      if (!(thrown instanceof SluiceError)) throw thrown
+      const why = messageOf(thrown)
+      logger.error({ cursor, reason: why }, 'a gap of a bridge cannot be written: tried again')
+      // The link may have ended meanwhile: then its flights are gone, and it is met again.
+      if (flights[0]?.isForgotten === false) this.failed.push(note)
+      return
+    } finally {
+      this.writing--
     }
+    for (const flight of flights) flight.settled(0)
   }
 }

@@ -44,8 +44,6 @@ export class Flight implements PublishWaiter {
   end: number
   records = 0
   sizeBytes = 0
-  /** When it was sent, monotonic ms; 0 before. */
-  sentMs = 0
   isSettled = false
 
   constructor(lane: Lane, first: number, era: number) {
@@ -60,6 +58,11 @@ export class Flight implements PublishWaiter {
     this.end = record.position + 1
     this.records++
     this.sizeBytes += record.sizeBytes
+  }
+
+  /** Its lane was reset since: what becomes of it is nobody's matter. */
+  get isForgotten(): boolean {
+    return !this.lane.isCurrent(this)
   }
 
   settled(reason: number): void {
@@ -158,8 +161,12 @@ export class Lane {
     return flight
   }
 
+  isCurrent(flight: Flight): boolean {
+    return flight.era === this.era
+  }
+
   settle(flight: Flight, reason: number): void {
-    if (flight.era !== this.era) {
+    if (!this.isCurrent(flight)) {
       this.source.progressed()
       return
     }

@@ -6,7 +6,8 @@ import type { Random } from '../base/random.ts'
 import type { EventLog, Start } from '../log/log.ts'
 import type { SeekResult } from './bridge.ts'
 import { DailyBudget, type DailySpending } from './daily-budget.ts'
-import { BRIDGE_KIND } from './documents.ts'
+import { DayWindow } from './day-window.ts'
+import { BRIDGE_KIND, jsonIn } from './documents.ts'
 import { Down, type PublishLocal } from './down.ts'
 import { Forward } from './forward.ts'
 import { Limits } from './limits.ts'
@@ -311,7 +312,8 @@ export class OneBridge implements LinkHost {
 
   private async keepMaxLag(forward: Forward): Promise<void> {
     try {
-      await forward.keepMaxLag()
+      forward.notes.retry()
+      await forward.maxLag.look()
     } catch (thrown) {
       // Storage, tried again with the next look; an assertion that fails ends the process.
       if (!(thrown instanceof SluiceError)) throw thrown
@@ -326,12 +328,12 @@ export class OneBridge implements LinkHost {
     this.down_.memory.sent(topic, message.payload, message.retain)
   }
 
-  private refused(forward: Forward, reason: number): 'skip' | 'again' {
+  private refused(cursor: string, reason: number): 'skip' | 'again' {
     const { logger, settings } = this.parts
     const code = `0x${reason.toString(16)}`
     if (REFUSED_FOR_GOOD.has(reason)) {
-      const fields = { bridge: settings.name, cursor: forward.cursor, reason: code }
-      logger.warn(fields, 'the upstream refuses a message for good: it is left out, with a gap')
+      const fields = { bridge: settings.name, cursor, reason: code }
+      logger.warn(fields, 'the upstream refuses a message for good: it is left out')
       return 'skip'
     }
     const known = refusals.get(reason)
@@ -352,7 +354,6 @@ export class OneBridge implements LinkHost {
       const plain = `bridge/${settings.name}/${forward.stream}`
       return new Forward({
         log,
-        documents: log.state.documents,
         clock,
         logger,
         gateway,
@@ -361,7 +362,7 @@ export class OneBridge implements LinkHost {
         ownClient: this.ownClient,
         wake: this.wake,
         progressed: () => this.progressed(),
-        refused: (of, reason) => this.refused(of, reason),
+        refused: (cursor, reason) => this.refused(cursor, reason),
       })
     })
   }
@@ -388,7 +389,7 @@ export class OneBridge implements LinkHost {
 
   private makeLimits(spending: DailySpending | undefined): Limits {
     const { log, settings, clock } = this.parts
-    const { recordsPerSecond, bytesPerSecond, bytesPerDay } = settings.limit
+    const { recordsPerSecond, bytesPerSecond, bytesPerDay, window: hours } = settings.limit
     const nowMs = () => this.nowMs()
     const bucket = (rate: number | undefined) =>
       rate === undefined ? undefined : new TokenBucket(rate, nowMs)
@@ -400,7 +401,9 @@ export class OneBridge implements LinkHost {
       bytesPerDay === undefined
         ? undefined
         : new DailyBudget({ bytesPerDay, nowMs: () => clock.now(), load: () => spending, save })
-    return new Limits({ records: bucket(recordsPerSecond), bytes: bucket(bytesPerSecond), day })
+    const window = hours && new DayWindow({ ...hours, nowMs: () => clock.now() })
+    const records = bucket(recordsPerSecond)
+    return new Limits({ records, bytes: bucket(bytesPerSecond), day, window })
   }
 
   /** No client of a listener can have this name: a user sees where a command came from. */
@@ -422,6 +425,5 @@ export class OneBridge implements LinkHost {
 }
 
 function spendingIn(document: Uint8Array | undefined): DailySpending | undefined {
-  if (document === undefined) return undefined
-  return JSON.parse(Buffer.from(document).toString()) as DailySpending
+  return jsonIn(document) as DailySpending | undefined
 }

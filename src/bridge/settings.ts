@@ -26,6 +26,8 @@ export interface ForwardSettings {
   /** What a single record is put into. */
   readonly envelope: 'none' | 'cbor' | 'json'
   readonly maxLag: { readonly ageMs?: number; readonly onLag: 'gap' | 'refuse' }
+  /** A topic template: each gap is told there; undefined: none is. */
+  readonly gaps?: string
 }
 
 export interface ReceiveSettings {
@@ -57,6 +59,8 @@ export interface BridgeSettings {
     readonly recordsPerSecond?: number
     readonly bytesPerSecond?: number
     readonly bytesPerDay?: number
+    /** Half-open, minutes of the day as the system's time zone has it; may pass midnight. */
+    readonly window?: { readonly fromMinute: number; readonly endMinute: number }
   }
   readonly forwards: readonly ForwardSettings[]
   readonly receives: readonly ReceiveSettings[]

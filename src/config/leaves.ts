@@ -12,6 +12,7 @@ import {
   formatDuration,
   formatSize,
   parseBytesPerSecond,
+  parseDayWindow,
   parseDurationMs,
   parseRatePerSecond,
   parseSizeBytes,
@@ -92,6 +93,9 @@ export const byteRate = () =>
   textLeaf('a rate such as "200KiB/s", at least "1B/s"', (found) =>
     within(parseBytesPerSecond(found), 1, Number.MAX_SAFE_INTEGER),
   )
+
+export const dayWindow = () =>
+  textLeaf('hours of the day such as "22:00-06:00", from one to another', parseDayWindow)
 
 export const address = () =>
   textLeaf('"host:port" such as "127.0.0.1:1883" or "[::1]:1883", port 0 to 65535', parseAddress)

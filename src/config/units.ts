@@ -40,6 +40,18 @@ export function parseBytesPerSecond(text: string): number | undefined {
   return text.endsWith('/s') ? parseSizeBytes(text.slice(0, -2)) : undefined
 }
 
+/** "22:00-06:00" as minutes of the day, half-open; it may pass midnight, and is not empty. */
+export function parseDayWindow(
+  text: string,
+): { readonly fromMinute: number; readonly endMinute: number } | undefined {
+  const time = '([01]\\d|2[0-3]):([0-5]\\d)'
+  const digits = new RegExp(`^${time}-${time}$`).exec(text)
+  if (digits === null) return undefined
+  const fromMinute = Number(digits[1]) * 60 + Number(digits[2])
+  const endMinute = Number(digits[3]) * 60 + Number(digits[4])
+  return fromMinute === endMinute ? undefined : { fromMinute, endMinute }
+}
+
 /** "5%" or "0.5%", from 0 to 100. */
 export function parsePercent(text: string): number | undefined {
   const digits = /^(\d{1,3}(?:\.\d{1,3})?)%$/.exec(text)?.[1]

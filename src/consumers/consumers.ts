@@ -35,8 +35,10 @@ export type { Shared, SharedJoining, SharedOptions } from './shared.ts'
 const ACK_TIMEOUT_MS = 30_000
 /** How often cursors are committed and timeouts looked at. */
 const TICK_MS = 250
-/** Cursors are kept in memory, and a client makes one with a name of its choice. */
-const CURSORS_MAX = 10_000
+/** Groups that have a place: clients name them as they like, and each is a cursor in memory. */
+const GROUPS_MAX = 10_000
+/** Those with members: each has up to 16 MiB that wait for them. */
+const OPEN_GROUPS_MAX = 64
 
 export interface ConsumersParts {
   readonly log: EventLog
@@ -114,8 +116,11 @@ export class Consumers {
   ): Promise<GroupJoined> {
     const name = groupCursor(group, stream)
     const { cursors } = this.parts.log.state
-    if (cursors.get(name) === undefined && cursors.list().length >= CURSORS_MAX) {
-      const sentence = `there are ${CURSORS_MAX} cursors already: remove some, "sluice cursors"`
+    if (!this.groups.has(name) && this.groups.size >= OPEN_GROUPS_MAX) {
+      return { kind: 'refused', sentence: `${OPEN_GROUPS_MAX} groups have members already` }
+    }
+    if (cursors.get(name) === undefined && this.knownGroups >= GROUPS_MAX) {
+      const sentence = `there are ${GROUPS_MAX} groups already: remove some, "sluice cursors"`
       return { kind: 'refused', sentence }
     }
     for (;;) {
@@ -195,6 +200,11 @@ export class Consumers {
     for (const group of this.openGroups.values()) group.close()
     for (const shared of this.shareds) shared.close()
     for (const queue of this.queues.values()) await queue.close()
+  }
+
+  private get knownGroups(): number {
+    const names = this.parts.log.state.cursors.list()
+    return names.filter(({ name }) => name.startsWith('group/')).length
   }
 
   private get engineParts() {

@@ -172,7 +172,8 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     const { log, clock, logger, router, stats } = this
     const engine = this.parts.consumers
     const flushSoon = () => this.flushSoon()
-    return new MqttConsumers({ engine, log, clock, logger, router, stats, flushSoon })
+    const counted = () => this.subscribing.count()
+    return new MqttConsumers({ engine, log, clock, logger, router, stats, flushSoon, counted })
   }
 
   private makeSubscribing(): Subscribing {
@@ -268,6 +269,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
 
   accessChanged(): void {
     this.tree.forget()
+    for (const subscriber of this.subscribers.keys()) subscriber.accessChanged()
     this.consumers.accessChanged()
     for (const connection of this.connections) {
       const { identity } = connection

@@ -66,7 +66,8 @@ export interface LoginSink {
 export class ClientLogin {
   private readonly host: LoginHost
   private readonly sink: LoginSink
-  private connect: ValidConnect | undefined
+  /** Without the password, which nobody needs again. */
+  private connect: Omit<ValidConnect, 'credentials'> | undefined
   private who: Identity | undefined
   private will: ConnectionWill | undefined
   private heldId: string | undefined
@@ -99,14 +100,15 @@ export class ClientLogin {
       sink.turnAway(isFive ? refusingConnack(fault.reason, sentence) : undefined, sentence)
       return
     }
-    this.connect = verdict
+    const { credentials, ...connect } = verdict
+    this.connect = connect
     // A copy for the protocol side, and the will or the password once more.
     this.heldBytes = 2 * (end - bodyAt)
     sink.wait()
     // The library keeps parts of what it gets: it must not be a view on the read chunk.
     const packet = forLibrary(bytes, bodyAt, end, verdict)
     const isThere = () => sink.isWaiting
-    const outcome = host.login({ ...verdict.credentials, ...origin, isThere })
+    const outcome = host.login({ ...credentials, ...origin, isThere })
     if (outcome instanceof Promise) {
       outcome
         .then((verified) => this.verified(verified, verdict, packet))
@@ -193,7 +195,7 @@ export class ClientLogin {
       sink.turnAway(sessionsFullConnack(version), 'there are too many sessions')
       return
     }
-    this.will = new ConnectionWill(host.wills, connect)
+    this.will = new ConnectionWill(host.wills, present(this.connect, 'the CONNECT of a client'))
     sink.pass(packet)
   }
 

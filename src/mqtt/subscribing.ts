@@ -64,10 +64,7 @@ export class Subscribing {
     this.count()
     const known = outcomes.filter((outcome): outcome is FilterOutcome => 'code' in outcome)
     if (known.length === outcomes.length) return answerOf(known)
-    return Promise.all(outcomes).then((all) => {
-      this.count()
-      return answerOf(all)
-    })
+    return Promise.all(outcomes).then(answerOf)
   }
 
   private subscribeTo(

@@ -116,6 +116,18 @@ describe('rules', () => {
     },
   )
 
+  it('a consumer group is granted as a whole or not: what one may not have is lost to all', () => {
+    const wide = new Grants(bookOf(rule(['$stream/plant'])), 'c', undefined)
+    const narrow = new Grants(bookOf(rule(['$stream/plant/line1/#'])), 'c', undefined)
+    const but = bookOf(rule(['$stream/plant/secret'], []), rule(['$stream/plant']))
+    const most = new Grants(but, 'c', undefined)
+    const answers = (filter: string) => [wide, narrow, most].map((one) => one.maySubscribe(filter))
+    expect(answers('$share/g/$stream/plant')).toEqual([true, false, false])
+    expect(answers('$share/g/$stream@-6h/plant')).toEqual([true, false, false])
+    expect(answers('$share/g/$stream/plant/line1/+')).toEqual([true, true, true])
+    expect(answers('$stream/plant')).toEqual([true, true, true])
+  })
+
   it('X2: names of object members are names like others', () => {
     const book = bookOf(rule(['d/{client}/{user}']))
     for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {

@@ -35,17 +35,6 @@ test('a right file: one line on stdout, exit code 0', async () => {
   expect(result).toEqual({ code: 0, out: `${file} is valid\n`, err: '' })
 })
 
-test('what is not supported yet is a warning each on stderr, exit code 0', async () => {
-  const { file, code, out, err } = await checked(
-    'mqtt.session_expiry = "1d"\n[[queue]]\nname = "q"\ntopics = []\n',
-  )
-  expect([code, out]).toEqual([0, `${file} is valid\n`])
-  expect(err.trimEnd().split('\n')).toEqual([
-    expect.stringMatching(/^warning: mqtt\.session_expiry: not supported yet: it is ignored, /),
-    expect.stringMatching(/^warning: queue\[0\]: not supported yet: it is ignored, /),
-  ])
-})
-
 test('every fault is a line on stderr, exit code 1, nothing on stdout', async () => {
   const { code, out, err } = await checked(
     'log.level = 1\nlog.fromat = "json"\ndisk.segment = "1KB"\n',

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { runCli } from '../support/cli-context.ts'
 import { type GatewayOptions, startGateway } from '../support/gateway-process.ts'
 import { runSluice } from '../support/sluice.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -61,11 +62,6 @@ describe('sluice serve', () => {
     expect(pretty).toMatch(/INFO.*the gateway is ready/)
   })
 
-  it('warns of each setting that is not supported yet, and starts', async () => {
-    const { output } = await given({ config: '[[queue]]\nname = "jobs"\ntopics = []\n' })
-    expect(output().match(/^warning: queue\[0\]: \w.*$/gm)).toHaveLength(1)
-  })
-
   it('refuses a second gateway on the same data directory, and the first goes on', async () => {
     const first = await given()
     const second = await runSluice([
@@ -112,5 +108,24 @@ describe('sluice serve', () => {
     expect(code).toBe(1)
     expect(stderr).toMatch(/^sluice: \.\/sluice\.toml is not valid:\nnonsense/)
     expect(existsSync(path.join(path.dirname(file), 'data'))).toBe(false)
+  })
+
+  it('a SIGHUP during the start is answered after it', async () => {
+    const config = configFile(FREE_MQTT + FREE_HTTP)
+    const stop = new AbortController()
+    const said: string[] = []
+    const { code, err } = await runCli(
+      ['serve', '--config', config, '--data', path.join(tempDir(), 'data')],
+      {
+        onReloadRequest: (reload) => {
+          reload()
+          writeFileSync(config, 'nonsense = 1\n')
+        },
+        stopRequest: () => stop.signal,
+        output: { out: () => stop.abort(), err: (text) => said.push(text) },
+      },
+    )
+    expect([code, err]).toEqual([0, ''])
+    expect(said.join('')).toContain('is not valid:\nnonsense')
   })
 })

@@ -176,3 +176,10 @@ test('a broken value gives its own fault, and no relation follows from it (C2)',
   expect(faultOf(queue('a', 'dead_letter = 5'))).toContain('found 5')
   expect(faultOf('access = true\nmqtt.listener = [{ address = "0.0.0.0:1" }]')).toContain('a table')
 })
+
+test('a rule with a placeholder that nothing replaces is a fault: it would grant nothing', () => {
+  const rule = (topic: string) =>
+    `[access]\n[[access.rule]]\nuser = "*"\nallow = []\ntopics = ["${topic}"]\n`
+  expect(faultOf(rule('a/{clientid}/#'))).toContain('has the unknown placeholder {clientid}')
+  expect(faultsOf(rule('a/{client}/{user}/#'))).toEqual([])
+})

@@ -83,6 +83,19 @@ describe.each(versions)('PUBLISH of version %i', (version) => {
     expect(subscriber.publishes).toHaveLength(1)
   })
 
+  it('PUBRELs leave in the order of the PUBRECs', async () => {
+    const { connect } = await frontEnd()
+    const subscriber = await connect({ version, acks: false })
+    await subscriber.subscribe('a', 2)
+    const publisher = await connect({ version })
+    for (let n = 0; n < 3; n++) await publish(publisher, 'a', 'x', { qos: 2 })
+    await subscriber.packet('publish', 2)
+    const ids = [2, 0, 1].map((n) => subscriber.publishes[n]?.messageId)
+    for (const messageId of ids) subscriber.send({ cmd: 'pubrec', messageId } as never)
+    await subscriber.packet('pubrel', 2)
+    expect(subscriber.of('pubrel').map(({ messageId }) => messageId)).toEqual(ids)
+  })
+
   it('of one topic reaches all subscribers in the order of its arrival', async () => {
     const { connect } = await frontEnd()
     const subscriber = await connect({ version })

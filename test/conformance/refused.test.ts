@@ -172,7 +172,8 @@ describe.each(versions)('a CONNECT of version %i is refused for', (version) => {
     ],
   ]
 
-  it.each([...cases, ...(is5 ? only5 : only4)])('%s', async (_title, bytes, reason, code) => {
+  it.each<Refused>([...cases, ...(is5 ? only5 : only4)])('%s', async (...one) => {
+    const [, bytes, reason, code] = one
     const fixture = await frontEnd()
     const client = await fixture.open({ version: code === undefined ? version : 4 })
     const behind = packet(0x30, string('a'), noProperties(version), Buffer.from('unseen'))

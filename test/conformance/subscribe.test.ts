@@ -154,6 +154,23 @@ describe.each(versions)('SUBSCRIBE of version %i', (version) => {
     expect(member.payloads).toEqual(['no', 'next'])
   })
 
+  it('$share gives nobody else what its member has taken over', async () => {
+    const fixture = await frontEnd()
+    const member = await fixture.connect({ version, acks: false })
+    await member.subscribe('$share/g/a', 2)
+    const publisher = await fixture.connect({ version })
+    await publish(publisher, 'a', 'x', { qos: 2 })
+    const { messageId } = await member.packet('publish')
+    member.send({ cmd: 'pubrec', messageId } as never)
+    await member.packet('pubrel')
+    const other = await fixture.connect({ version })
+    await other.subscribe('$share/g/a', 2)
+    await cut(fixture, member)
+    await publish(publisher, 'a', 'next', { qos: 1 })
+    await other.packet('publish')
+    expect(other.payloads).toEqual(['next'])
+  })
+
   it('$share goes on with a QoS 2 handshake of the member that comes back', async () => {
     const fixture = await frontEnd()
     const member = await fixture.connect(lasting(version, { acks: false }))

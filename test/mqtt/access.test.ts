@@ -357,3 +357,51 @@ describe('before CONNECT', () => {
     await eventually(() => mqtt.stats.sockets === 0, 'the socket is gone')
   })
 })
+
+describe('what waits for a client when the rules change', () => {
+  const user: ConnectOptions = as('device', { clientId: 'd1' })
+  const publish = [{ user: '*', allow: ['publish'], topics: ['devices/#'] }] as const
+
+  it('is not sent to it', async () => {
+    const { connect, access, settings, mqtt } = await given()
+    const reader = await connect({
+      ...user,
+      version: 5,
+      acks: false,
+      properties: { receiveMaximum: 1 },
+    })
+    await reader.subscribe('devices/d1/#', 1)
+    const writer = await connect(as('device', { clientId: 'w' }))
+    access.replace({ ...settings, rules: [...rules, ...publish] })
+    for (let n = 1; n <= 5; n++) writer.publish('devices/d1/x', `${n}`, { qos: 1, messageId: n })
+    await writer.packet('puback', 4)
+    await reader.packet('publish')
+    access.replace({ ...settings, rules: publish })
+    mqtt.accessChanged()
+    reader.send({ cmd: 'puback', messageId: reader.publishes[0]?.messageId ?? 0 })
+    reader.send({ cmd: 'pingreq' })
+    await reader.packet('pingresp')
+    expect(reader.publishes.map(({ payload }) => payload.toString())).toEqual(['1'])
+  })
+
+  it('and was sent before is not sent again', async () => {
+    const { connect, access, settings, mqtt } = await given()
+    const kept = { ...user, version: 5, clean: false, acks: false } as const
+    const properties = { sessionExpiryInterval: 1000 }
+    const first = await connect({ ...kept, properties })
+    await first.subscribe('devices/d1/#', 1)
+    first.publish('devices/d1/x', 'mine', { qos: 1, messageId: 1 })
+    await first.packet('publish')
+    first.end()
+    await eventually(() => mqtt.stats.connections === 0, 'it is gone')
+    access.replace({ ...settings, rules: publish })
+    mqtt.accessChanged()
+    const again = await connect({ ...kept, properties })
+    expect(again.of('connack')[0]?.sessionPresent).toBe(true)
+    again.send({ cmd: 'pingreq' })
+    await again.packet('pingresp')
+    // A read of the log may still be under way.
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(again.publishes).toEqual([])
+  })
+})

@@ -92,6 +92,15 @@ describe('a WebSocket listener', () => {
     expect((await socket(port, offered)).protocol).toBe(spoken)
   })
 
+  it('a message of countless fragments closes its socket', async () => {
+    const { port, mqtt: broker } = await start({ websocket: true })
+    const webSocket = await socket(port)
+    webSocket.on('error', () => undefined)
+    for (let n = 0; n < 1000; n++) webSocket.send(Buffer.alloc(0), { fin: false })
+    await once(webSocket, 'close')
+    await eventually(() => broker.stats.sockets === 0, 'it is gone')
+  })
+
   it('a flood of sockets that say nothing keeps nobody out', async () => {
     const { port, mqtt: broker } = await start({ websocket: true })
     const flood: net.Socket[] = []

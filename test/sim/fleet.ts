@@ -8,6 +8,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
 import { type AuditResult, auditFleet, type FarEnd } from '../../firmware-sim/audit/audit-fleet.ts'
 import { CommandSource } from '../../firmware-sim/audit/log-source.ts'
@@ -110,16 +111,20 @@ export class Site {
     this.gateway = await startGateway(this.options)
   }
 
-  /** The fleet lives for the seconds of a scenario while `happening` happens beside it. */
-  async live(happening: (running: AbortSignal) => Promise<void> = async () => undefined) {
-    const stop = new AbortController()
+  /**
+   * The fleet lives for the seconds of a scenario, and until what happens beside it is over.
+   * `running` aborts when the seconds have passed.
+   */
+  async live(
+    happening: (running: AbortSignal) => Promise<void> = async () => undefined,
+  ): Promise<void> {
+    const [running, stop] = [new AbortController(), new AbortController()]
     const living = this.field.live(stop.signal)
-    const timer = setTimeout(() => stop.abort(), SECONDS * 1_000)
+    const passed = wait(SECONDS * 1_000).then(() => running.abort())
     try {
-      await happening(stop.signal)
-      await living
+      await happening(running.signal)
+      await passed
     } finally {
-      clearTimeout(timer)
       stop.abort()
       await living
     }

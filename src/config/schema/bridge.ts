@@ -1,7 +1,18 @@
 import { z } from 'zod'
 import { defaults } from '../defaults.ts'
 import { show } from '../fault.ts'
-import { byteRate, compact, duration, fileName, name, oneOf, rate, size, text } from '../leaves.ts'
+import {
+  byteRate,
+  compact,
+  dayWindow,
+  duration,
+  fileName,
+  name,
+  oneOf,
+  rate,
+  size,
+  text,
+} from '../leaves.ts'
 import { type ForwardConfig, forwardSchema, type ReceiveConfig, receiveSchema } from './forward.ts'
 
 export interface BridgeTls {
@@ -26,6 +37,8 @@ export interface LimitConfig {
   readonly recordsPerSecond?: number
   readonly bytesPerSecond?: number
   readonly bytesPerDay?: number
+  /** In minutes of the system's day, half-open, also over midnight. */
+  readonly window?: { readonly fromMinute: number; readonly endMinute: number }
 }
 
 export interface BridgeConfig {
@@ -112,6 +125,7 @@ const limitSchema = z
     rate: rate().optional(),
     bytes: byteRate().optional(),
     per_day: size(1).optional(),
+    window: dayWindow().optional(),
   })
   .transform(
     (table): LimitConfig =>
@@ -119,6 +133,7 @@ const limitSchema = z
         recordsPerSecond: table.rate,
         bytesPerSecond: table.bytes,
         bytesPerDay: table.per_day,
+        window: table.window,
       }),
   )
 

@@ -66,6 +66,8 @@ export interface ForwardConfig {
   /** Of single records; a batch is one already. */
   readonly envelope: EnvelopeConfig
   readonly maxLag: MaxLagConfig
+  /** Where each gap is told, with `{gateway}` and `{stream}`; undefined: nowhere. */
+  readonly gaps?: string
 }
 
 export interface ReceiveConfig {
@@ -131,6 +133,7 @@ export const forwardSchema = z
     batch: batchSchema.optional(),
     envelope: oneOf(envelopes).default(defaults.forward.envelope),
     max_lag: maxLagSchema.prefault({}),
+    gaps: topicTemplate(['{gateway}', '{stream}']).optional(),
   })
   .transform(({ max_lag, ...table }): ForwardConfig => compact({ ...table, maxLag: max_lag }))
 

@@ -183,7 +183,7 @@ class Slots {
     this.held.add(owner)
     return settled.finally(() => {
       this.held.delete(owner)
-      this.held.delete(owner)
+      this.owners.delete(owner)
     })
   }
 }

@@ -83,7 +83,12 @@ export class Membership {
    * `start-invalid`.
    */
   async join(subscription: ConsumerSubscription): Promise<SubscribeOutcome> {
+    const before = this.subscription
     this.subscription = subscription
+    // A replay that is asked for again as it is goes on.
+    if (this.joined !== undefined && isSameReplay(before, subscription)) {
+      return { kind: 'granted', qos: subscription.qos }
+    }
     const outcome = await this.open(subscription)
     if (outcome.kind === 'refused') return outcome
     if (this.hasLeft) outcome.left()
@@ -218,4 +223,20 @@ export class Membership {
     if (outcome.kind === 'start') return outcome
     return refused(Reason.implementationSpecific, outcome.sentence)
   }
+}
+
+function isSameReplay(one: ConsumerSubscription, other: ConsumerSubscription): boolean {
+  return (
+    one.name.kind === 'replay' &&
+    one.qos === other.qos &&
+    one.id === other.id &&
+    one.retainAsPublished === other.retainAsPublished &&
+    isSameRequest(one, other)
+  )
+}
+
+/** Whether both ask for the same place to begin at. */
+export function isSameRequest(one: ConsumerSubscription, other: ConsumerSubscription): boolean {
+  const [a, b] = [one.request, other.request]
+  return a.streamOffset === b.streamOffset && a.streamPartition === b.streamPartition
 }

@@ -21,14 +21,17 @@ import { Reason } from '../wire/packets.ts'
 import { ClientConsumers } from './client-consumers.ts'
 import { ClientMember } from './client-member.ts'
 import { KeptSubscriptions } from './kept.ts'
-import { type Joiner, Membership, replayCursor } from './membership.ts'
+import { isSameRequest, type Joiner, Membership, replayCursor } from './membership.ts'
 import { Permission } from './permission.ts'
 import { SharedTopics } from './shared-topics.ts'
 import type { ConsumerSubscription, SubscribeOutcome } from './subscription.ts'
 
 /** Each has two pages of 512 KiB at most, and reads the log for itself. */
-const REPLAYS_PER_CLIENT_MAX = 16
 const REPLAYS_MAX = 128
+/** Each has up to 4,096 messages of the tail, and 1 MiB of unlogged ones. */
+const SHARED_MAX = 1000
+/** Replays, groups and queues of one client, each. */
+const PER_CLIENT_MAX = 16
 /** SUBSCRIBEs that a client has sent and that are not carried out. */
 const BACKLOG_MAX = 256
 
@@ -41,6 +44,8 @@ export interface MqttConsumersParts {
   readonly stats: MqttStats
   /** Sends what the outputs have collected, at the end of the loop turn. */
   readonly flushSoon: () => void
+  /** The number of subscriptions has changed. */
+  readonly counted: () => void
 }
 
 /** A connected client, as far as its consumer subscriptions go. */
@@ -122,6 +127,8 @@ export class MqttConsumers {
   /** A persistent session is back: it is a member again of what it was. */
   resume(client: ConsumerClient): void {
     for (const subscription of this.kept.of(client.outbound.clientId)) {
+      // The rules may have changed while it was away (M4).
+      if (!client.grants.maySubscribe(subscription.filter)) continue
       const own = this.of(client)
       own
         .inTurn(() => this.join(client, own, subscription))
@@ -213,7 +220,8 @@ export class MqttConsumers {
   ): Promise<SubscribeOutcome> {
     const { clientId } = client.outbound
     const before = client.isPersistent ? this.kept.get(clientId, asked.filter) : undefined
-    if (before !== undefined && !sameRequest(before, asked)) await this.dropCursor(clientId, asked)
+    if (before !== undefined && !isSameRequest(before, asked))
+      await this.dropCursor(clientId, asked)
     const outcome = await this.join(client, own, asked)
     if (outcome.kind === 'granted' && client.isPersistent && !own.isClosed) {
       await this.kept.add(clientId, asked)
@@ -246,10 +254,15 @@ export class MqttConsumers {
   }
 
   private fullFor(own: ClientConsumers, { name }: ConsumerSubscription): string | undefined {
-    if (name.kind !== 'replay') return undefined
-    const count = own.all().filter(({ subscription }) => subscription.name.kind === 'replay').length
-    if (count >= REPLAYS_PER_CLIENT_MAX) return `a client has ${REPLAYS_PER_CLIENT_MAX} replays`
-    return this.replays < REPLAYS_MAX ? undefined : `${REPLAYS_MAX} replays are running`
+    const { kind } = name
+    if (kind === 'shared') {
+      const isFull = this.shared.size >= SHARED_MAX && !this.shared.has(name)
+      return isFull ? `there are ${SHARED_MAX} shared subscriptions` : undefined
+    }
+    const count = own.all().filter(({ subscription }) => subscription.name.kind === kind).length
+    if (count >= PER_CLIENT_MAX) return `the client has ${PER_CLIENT_MAX} of this kind already`
+    const isFull = kind === 'replay' && this.replays >= REPLAYS_MAX
+    return isFull ? `${REPLAYS_MAX} replays are running` : undefined
   }
 
   private membership(
@@ -293,6 +306,7 @@ export class MqttConsumers {
   private counted({ name }: ConsumerSubscription, by: 1 | -1): void {
     this.memberships += by
     if (name.kind === 'replay') this.replays += by
+    this.parts.counted()
   }
 
   /** A session no longer keeps it. */
@@ -326,10 +340,4 @@ export class MqttConsumers {
 
 function refusal(reason: number, sentence: string): SubscribeOutcome {
   return { kind: 'refused', reason, sentence }
-}
-
-/** Whether a replay that is asked for again is to go on where it was. */
-function sameRequest(one: ConsumerSubscription, other: ConsumerSubscription): boolean {
-  const [a, b] = [one.request, other.request]
-  return a.streamOffset === b.streamOffset && a.streamPartition === b.streamPartition
 }

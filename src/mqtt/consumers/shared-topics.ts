@@ -91,6 +91,10 @@ export class SharedTopics {
     return this.open.size
   }
 
+  has(name: SharedName): boolean {
+    return this.byName.has(keyOf(name))
+  }
+
   /** Whether a message that no stream takes is kept for a member that may come back. */
   wants(topic: string): boolean {
     return this.wanted.has(topic)

@@ -16,7 +16,7 @@ import { Reason, varintBytes } from '../wire/packets.ts'
 import { OutboundPublish, remainingLengthOf, writePublish } from '../wire/publish.ts'
 import type { ReasonStrings } from '../wire/reason-string.ts'
 import { OutboundAliases } from '../wire/topic-aliases.ts'
-import { encodeUserProperties } from '../wire/user-properties.ts'
+import { userPropertiesNow } from '../wire/user-properties.ts'
 import type { HeldPackets } from './held-packets.ts'
 import type { Source } from './source.ts'
 import type { Grant } from './subscriptions.ts'
@@ -126,7 +126,7 @@ export class Outbound implements Member {
     if (this.closed) return false
     const { qos, retain, dup, subscriptionIds, userProperties } = how
     const hasExtra = this.version === 5 && userProperties.length > 0
-    const extra = hasExtra ? encodeUserProperties(userProperties) : NO_BYTES
+    const extra = hasExtra ? userPropertiesNow(userProperties) : NO_BYTES
     return this.deliver(record, qos, retain, dup, subscriptionIds, extra, false, settled)
   }
 

@@ -10,6 +10,7 @@ import type { CatchUpParts } from './catch-up.ts'
 import type { Filters } from './filters.ts'
 import type { Outbound } from './outbound.ts'
 import type { Source } from './source.ts'
+import type { Receiver } from './subscriber.ts'
 import type { InFlight } from './window.ts'
 
 /** Of one read: what is in flight lies close together, or each by itself. */
@@ -25,6 +26,7 @@ interface Page {
 export class Redelivery implements Source {
   private readonly outbound: Outbound
   private readonly filters: Filters
+  private readonly grants: Receiver
   private readonly parts: CatchUpParts
   private readonly entries: readonly InFlight[]
   /** The last page of each stream; what is in flight goes up in each. */
@@ -34,9 +36,10 @@ export class Redelivery implements Source {
   private closed = false
 
   /** `outbound` has resumed the window of its session. */
-  constructor(outbound: Outbound, filters: Filters, parts: CatchUpParts) {
+  constructor(outbound: Outbound, filters: Filters, grants: Receiver, parts: CatchUpParts) {
     this.outbound = outbound
     this.filters = filters
+    this.grants = grants
     this.parts = parts
     this.entries = [...outbound.window.entries()].filter(({ isSent }) => !isSent)
   }
@@ -73,6 +76,11 @@ export class Redelivery implements Source {
     const record = page.records.get(entry.position)
     if (record === undefined) {
       this.parts.stats.dropped['lagged-past-retention']++
+      this.outbound.window.forget(entry)
+      return true
+    }
+    // Sent before, but the rules may have changed since, or another user took the session over.
+    if (!this.grants.mayReceive(record.topic)) {
       this.outbound.window.forget(entry)
       return true
     }

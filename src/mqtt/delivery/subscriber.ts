@@ -171,6 +171,16 @@ export class Subscriber implements Source, Rider {
     this.outbound.pump()
   }
 
+  /** What waits and may no longer be had goes: the rules have changed. */
+  accessChanged(): void {
+    for (let left = this.queue.length; left > 0; left--) {
+      const next = this.dequeue()
+      if (next !== undefined && this.grants.mayReceive(next.record.topic)) {
+        this.enqueue(next.record, next.grant)
+      }
+    }
+  }
+
   /** The next record of each stream that was not given to the client; the live end without one. */
   next(): Map<string, Position> {
     const next = new Map<string, Position>(this.catchUp?.places)

@@ -73,7 +73,8 @@ export class Clients {
       router.tree.add(subscriber, subscription)
     }
     if (outbound.window.isResuming) {
-      outbound.attach(new Redelivery(outbound, subscriber.filters, catchUp))
+      const { filters, grants } = subscriber
+      outbound.attach(new Redelivery(outbound, filters, grants, catchUp))
     }
     outbound.attach(subscriber)
     outbound.pump()
