@@ -7,6 +7,7 @@ import type { EventLog, Start } from '../log/log.ts'
 import type { SeekResult } from './bridge.ts'
 import { DailyBudget, type DailySpending } from './daily-budget.ts'
 import { DayWindow } from './day-window.ts'
+import { forwardStatus, linkStatus } from './describe.ts'
 import { BRIDGE_KIND, jsonIn } from './documents.ts'
 import { Down, type PublishLocal } from './down.ts'
 import { Forward } from './forward.ts'
@@ -16,7 +17,7 @@ import { Pace } from './pace.ts'
 import { Pump } from './pump.ts'
 import { TokenBucket } from './rate-limit.ts'
 import type { BridgeSettings } from './settings.ts'
-import type { BridgeState, BridgeStatus, ForwardStatus } from './status.ts'
+import type { BridgeStatus, ForwardStatus } from './status.ts'
 import type { After } from './timer.ts'
 import type {
   CloseKind,
@@ -73,6 +74,8 @@ export class OneBridge implements LinkHost {
   private cancelWait: (() => void) | undefined
   private cancelCommit: (() => void) | undefined
   private cancelLook: (() => void) | undefined
+  /** What the last look began: a stop waits for it. */
+  private looking: Promise<unknown> = Promise.resolve()
   private stopped = false
 
   constructor(parts: OneBridgeParts) {
@@ -126,6 +129,7 @@ export class OneBridge implements LinkHost {
     this.cancelWait?.()
     this.cancelLook?.()
     await this.link.stop('the gateway stops')
+    await this.looking
     this.cancelCommit?.()
     for (const forward of this.forwards) forward.close()
     this.limits?.day?.save()
@@ -187,7 +191,7 @@ export class OneBridge implements LinkHost {
     return {
       name: settings.name,
       url: settings.url,
-      ...this.linkStatus(),
+      ...linkStatus(this.link.state, this.limits, this.nowMs()),
       reconnects: Math.max(0, connects - 1),
       attempts,
       lastError: lastError && { ...lastError.reason, timeMs: lastError.timeMs },
@@ -201,66 +205,16 @@ export class OneBridge implements LinkHost {
     }
   }
 
-  private linkStatus(): Pick<BridgeStatus, 'state' | 'sentence' | 'forMs' | 'retryMs'> {
-    const { state } = this.link
-    const nowMs = this.nowMs()
-    const forMs = state.kind === 'paused' ? 0 : nowMs - state.sinceMs
-    const told = (kind: BridgeState, sentence: string, retryMs?: number) => ({
-      state: kind,
-      sentence,
-      forMs,
-      retryMs,
-    })
-    switch (state.kind) {
-      case 'paused':
-        return told('paused', 'paused: nothing is sent and nothing received until it is resumed')
-      case 'connecting':
-        return told('connecting', 'connecting to the upstream')
-      case 'up':
-        return told('up', 'connected to the upstream')
-      case 'waiting':
-        return told(
-          state.reason.kind,
-          `the upstream ${state.reason.sentence}`,
-          Math.max(0, state.untilMs - nowMs),
-        )
-      default:
-        return state satisfies never
-    }
-  }
-
-  private async forwardStatus(forward: Forward): Promise<ForwardStatus> {
+  private forwardStatus(forward: Forward): Promise<ForwardStatus> {
     const { log, roomBytes } = this.parts
-    const { settings, lagRecords, sentRecords } = forward
     const nowMs = this.nowMs()
-    const lag = await log.state.cursors.lag(forward.cursor)
-    const share = lag.records === 0 ? 0 : Math.min(1, lagRecords / lag.records)
-    const sentPerSecond = this.paces.get(forward)?.perSecond(nowMs, sentRecords) ?? 0
-    const appended = this.appended.get(settings.stream)
-    const bytesPerSecond = appended?.pace.perSecond(nowMs, appended.bytes) ?? 0
-    const room = roomBytes(settings.stream)
-    return {
-      cursor: forward.cursor,
-      stream: settings.stream,
-      priority: settings.priority,
-      order: settings.order,
-      lagRecords,
-      historicalRecords: forward.historicalRecords,
-      lagBytes: Math.round(lag.sizeBytes * share),
-      lagAgeMs: lagRecords === 0 ? 0 : lag.ageMs,
-      inflight: forward.inflight,
-      sentRecords,
-      sentMessages: forward.sentMessages,
-      sentBytes: forward.sentBytes,
-      gapRecords: forward.notes.records,
-      sentPerSecond,
-      drainMs: sentPerSecond > 0 ? (lagRecords * 1000) / sentPerSecond : undefined,
-      fullMs:
-        room === undefined || bytesPerSecond <= 0
-          ? undefined
-          : Math.max(0, room - lag.sizeBytes) * (1000 / bytesPerSecond),
-      trouble: forward.trouble,
-    }
+    const appended = this.appended.get(forward.settings.stream)
+    return forwardStatus(forward, {
+      log,
+      roomBytes,
+      sentPerSecond: this.paces.get(forward)?.perSecond(nowMs, forward.sentRecords) ?? 0,
+      bytesPerSecond: appended?.pace.perSecond(nowMs, appended.bytes) ?? 0,
+    })
   }
 
   /** Sends at the end of the loop turn: what comes in one turn costs one run of the pump. */
@@ -304,7 +258,7 @@ export class OneBridge implements LinkHost {
     const nowMs = this.nowMs()
     for (const [forward, pace] of this.paces) pace.look(nowMs, forward.sentRecords)
     for (const { bytes, pace } of this.appended.values()) pace.look(nowMs, bytes)
-    for (const forward of this.forwards) void this.keepMaxLag(forward)
+    this.looking = Promise.all(this.forwards.map((forward) => this.keepMaxLag(forward)))
     // A log that could not be read is asked again.
     this.wake()
     this.cancelLook = this.parts.after(LOOK_MS, () => this.look())

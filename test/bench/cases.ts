@@ -6,6 +6,7 @@
 import { type Broker, resetPeak, residentBytes, settledBytes, writtenBytes } from './brokers.ts'
 import type { FsyncTimes } from './fsync-probe.ts'
 import type { LoadOptions, LoadResult } from './load.ts'
+import { replayRate } from './replay-client.ts'
 import type { Unit } from './table.ts'
 
 /** By the name of the figure. */
@@ -177,6 +178,30 @@ const slow: Case = {
   },
 }
 
+const HISTORY = 1_000_000
+let groups = 0
+
+const replay: Case = {
+  name: 'replay',
+  title: 'A million records of 256 B are read again, MQTT 5 with properties',
+  warmUp: { ...full, messages: HISTORY },
+  onlySluice: true,
+  figures: [
+    { name: 'qos0', title: 'replay to one client, QoS 0', unit: 'messages/s' },
+    { name: 'qos1', title: 'replay to one client, QoS 1', unit: 'messages/s' },
+    { name: 'group', title: 'a group of four members catches up, together', unit: 'messages/s' },
+  ],
+  measure: async ({ broker: { port }, scaled }) => {
+    const messages = scaled(HISTORY)
+    const filter = '$stream@earliest/default'
+    const qos0 = await replayRate({ port, filter, qos: 0, messages })
+    const qos1 = await replayRate({ port, filter, qos: 1, messages })
+    const name = `$share/bench-${++groups}/$stream/default`
+    const group = await replayRate({ port, filter: name, qos: 1, messages, clients: 4 })
+    return { qos0, qos1, group }
+  },
+}
+
 const many = { publishers: 200, window: 1, size: SMALL_BYTES } as const
 const large = { publishers: 20, window: 100, size: LARGE_BYTES } as const
 const live = { ...full, subscribers: 1 } as const
@@ -200,4 +225,5 @@ export const cases: readonly Case[] = [
   connections,
   wear,
   slow,
+  replay,
 ]

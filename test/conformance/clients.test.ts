@@ -101,7 +101,7 @@ describe('mosquitto_rr', () => {
 })
 
 async function connected(scheme: 'mqtt' | 'ws', options: IClientOptions): Promise<MqttClient> {
-  const second = /^ {2}MQTT.*\n.*?127\.0\.0\.1:(\d+)/m.exec(gateway.output())?.[1]
+  const second = /^ {2}MQTT .*, 127\.0\.0\.1:(\d+)$/m.exec(gateway.output())?.[1]
   const port = scheme === 'ws' ? second : gateway.mqttPort
   const url = `${scheme}://127.0.0.1:${port}${scheme === 'ws' ? '/mqtt' : ''}`
   const client = await mqtt.connectAsync(url, { reconnectPeriod: 0, ...options })

@@ -172,8 +172,10 @@ describe.each(versions)('a CONNECT of version %i is refused for', (version) => {
     ],
   ]
 
-  it.each<Refused>([...cases, ...(is5 ? only5 : only4)])('%s', async (...one) => {
-    const [, bytes, reason, code] = one
+  const all = [...cases, ...(is5 ? only5 : only4)].map(([title, bytes, reason, code]) => {
+    return { title, bytes, reason, code }
+  })
+  it.each(all)('$title', async ({ bytes, reason, code }) => {
     const fixture = await frontEnd()
     const client = await fixture.open({ version: code === undefined ? version : 4 })
     const behind = packet(0x30, string('a'), noProperties(version), Buffer.from('unseen'))

@@ -109,9 +109,11 @@ export function addRecordsRoute(app: FastifyInstance, { log, clock, logger }: Ap
       const range = { log, narrowed, from, end, limit: Number(query.limit ?? LIMIT_DEFAULT) }
       // Read before the status goes out: what cannot be read is told by it.
       const first = from < end ? await readPage(range, from, range.limit) : undefined
-      const chunks = write(range, first, form, (thrown) =>
-        logger.error({ stream: stream.name, reason: messageOf(thrown) }, 'records cannot be read'),
-      )
+      const chunks = write(range, first, form, (thrown) => {
+        logger.error({ stream: stream.name, reason: messageOf(thrown) }, 'records cannot be read')
+        // The client must not wait for the rest, whatever the stream between does with an error.
+        reply.raw.destroy()
+      })
       return reply.type(form.type).send(Readable.from(chunks, { objectMode: false }))
     },
   )

@@ -28,7 +28,8 @@ export function connack(
   facts: ConnackFacts,
   packetBytesMax: number,
 ): Uint8Array | undefined {
-  const flags = facts.sessionPresent ? 1 : 0
+  // To MQTT 3.1 the byte says nothing, and is 0.
+  const flags = facts.sessionPresent && version > 3 ? 1 : 0
   if (version < 5) return Uint8Array.of(0x20, 2, flags, 0)
   const needed = [
     uint32(Property.sessionExpiry, facts.sessionExpiryS),

@@ -167,8 +167,8 @@ describe('reading records', () => {
       }),
     })
     await appendText(log, 'plant/a', Array(2000).fill('1'))
-    const response = await get(`${path}?limit=2000`)
-    await expect(response.text()).rejects.toThrow()
+    const whole = get(`${path}?limit=2000`).then((response) => response.text())
+    await expect(whole).rejects.toThrow()
     expect(lines).toEqual(['error: records cannot be read'])
   })
 })
