@@ -10,6 +10,8 @@ export interface SimArguments {
   readonly topic: string
   /** How long to publish; undefined: until a signal, or the end of the recording. */
   readonly durationMs: number | undefined
+  /** Where the ledger is written; without it, nowhere. */
+  readonly ledger?: string
   readonly source:
     | {
         readonly kind: 'fleet'
@@ -30,8 +32,6 @@ export interface SimArguments {
         readonly speed: number | undefined
         /** With the usual chaos where the scenario has none. */
         readonly chaos: boolean
-        /** Where the ledger is written; undefined: nowhere. */
-        readonly ledger: string | undefined
       }
 }
 
@@ -70,14 +70,15 @@ export function parseArguments(
     seed: raw.seed,
     topic: raw.topic,
     durationMs: raw.duration,
+    ...(raw.ledger !== undefined && { ledger: raw.ledger }),
     source: sourceOf(raw),
   }
 }
 
 function sourceOf(raw: RawOptions): SimArguments['source'] {
-  const { replay, scenario, speed, ledger } = raw
+  const { replay, scenario, speed } = raw
   if (scenario !== undefined) {
-    return { kind: 'scenario', file: scenario, speed, chaos: raw.chaos === true, ledger }
+    return { kind: 'scenario', file: scenario, speed, chaos: raw.chaos === true }
   }
   if (replay !== undefined) {
     return { kind: 'replay', file: replay, speed: speed ?? 1, loop: raw.loop === true }

@@ -12,6 +12,7 @@
 import { Socket } from 'node:net'
 import mqtt, { type IConnackPacket, type MqttClient } from 'mqtt'
 import { Backoff } from './backoff.ts'
+import type { Account } from './ledger.ts'
 import type { LinkWatch } from './link.ts'
 import { Outbox } from './outbox.ts'
 import type { Rates } from './rates.ts'
@@ -30,6 +31,8 @@ export interface Message {
   readonly payload: Buffer
   /** `topic boot seq`: what tells this message from every other one. */
   readonly key: string
+  /** Where the device writes down what becomes of its reading number `seq`. */
+  readonly reading?: { readonly account: Account; readonly seq: number }
 }
 
 /** What all devices of a fleet have in common. */
@@ -117,7 +120,11 @@ export class Device {
 
   /** Takes a message to send. When the outbox is full its oldest message is dropped and counted. */
   offer(message: Message): void {
-    if (this.outbox.put(message) !== undefined) this.context.rates.count('dropped')
+    const dropped = this.outbox.put(message)
+    if (dropped !== undefined) {
+      this.context.rates.count('dropped')
+      note(dropped, 'dropped')
+    }
     this.pump()
   }
 
@@ -181,6 +188,7 @@ export class Device {
     const sent: Sent = { message, sentMs: time.nowMs() }
     this.inFlight.add(sent)
     rates.count('published')
+    note(message, 'sent')
     this.client?.publish(message.topic, message.payload, { qos }, (error) => {
       if (this.inFlight.delete(sent)) this.settled(sent, error)
     })
@@ -190,11 +198,17 @@ export class Device {
     const { qos, rates, time, onAcknowledged } = this.context
     if (error) {
       this.trouble(error)
+      note(sent.message, 'dropped')
     } else if (qos > 0) {
       rates.count('acknowledged')
+      note(sent.message, 'acknowledged')
       rates.latency.record(time.nowMs() - sent.sentMs)
       onAcknowledged?.(sent.message)
     }
     this.pump()
   }
+}
+
+function note({ reading }: Message, what: 'sent' | 'acknowledged' | 'dropped'): void {
+  reading?.account[what].add(reading.seq)
 }

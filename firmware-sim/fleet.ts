@@ -1,6 +1,7 @@
 /** Devices that share one broker, one set of counters and one voice. */
 import { encode } from 'cbor-x'
 import { type BrokerAddress, Device, type DeviceContext, type Message, type QoS } from './device.ts'
+import { Ledger } from './ledger.ts'
 import { LinkWatch } from './link.ts'
 import { sequence } from './random.ts'
 import { RateMeter, Rates } from './rates.ts'
@@ -19,9 +20,9 @@ export interface FleetOptions {
 /** A device with its sequence numbers: what the sensors' side of the firmware sees. */
 export interface Member {
   readonly device: Device
-  /** Publishes a reading: `seq` is dense per device and boot. */
+  /** Publishes a reading: `seq` is dense per device and boot, over readings and alarms. */
   telemetry(values: Readonly<Record<string, unknown>>): void
-  /** Publishes an alarm, with sequence numbers of its own. */
+  /** Publishes an alarm. */
   alarm(values: Readonly<Record<string, unknown>>): void
 }
 
@@ -31,6 +32,7 @@ const alarmTopic = 'devices/{device}/alarm'
 
 export class Fleet {
   readonly rates = new Rates()
+  readonly ledger = new Ledger()
   private readonly options: FleetOptions
   private readonly time: Time
   private readonly bootMs: number
@@ -73,10 +75,11 @@ export class Fleet {
   add(name: string): Member {
     const device = new Device(name, this.context)
     this.devices.push(device)
+    const numbers = sequenceNumbers()
     return {
       device,
-      telemetry: this.publisher(device, this.options.topic),
-      alarm: this.publisher(device, alarmTopic),
+      telemetry: this.publisher(device, this.options.topic, numbers),
+      alarm: this.publisher(device, alarmTopic, numbers),
     }
   }
 
@@ -139,21 +142,21 @@ export class Fleet {
     return discarded
   }
 
-  /**
-   * Numbers the messages of one device and topic. A message keeps its number when it is dropped.
-   */
+  /** A message keeps its number when it is dropped. */
   private publisher(
     device: Device,
     template: string,
+    nextSeq: () => number,
   ): (values: Readonly<Record<string, unknown>>) => void {
     const topic = template.replaceAll('{device}', device.name)
     const boot = this.bootMs
-    let seq = 0
+    const account = this.ledger.account(device.name, boot)
     return (values) => {
+      const seq = nextSeq()
       const t = Math.floor(this.time.nowMs())
       const payload = encode({ device: device.name, boot, seq, t, ...values })
-      device.offer({ topic, payload, key: messageKey(topic, device.name, boot, seq) })
-      seq += 1
+      const key = messageKey(topic, device.name, boot, seq)
+      device.offer({ topic, payload, key, reading: { account, seq } })
     }
   }
 }
@@ -161,4 +164,10 @@ export class Fleet {
 /** What tells one message from every other one, also when devices share a topic. */
 export function messageKey(topic: string, device: string, boot: number, seq: number): string {
   return `${topic} ${device} ${boot} ${seq}`
+}
+
+/** 0, 1, 2, … at each call. */
+function sequenceNumbers(): () => number {
+  let next = 0
+  return () => next++
 }

@@ -6,8 +6,8 @@
  * G2. What was sent and neither acknowledged nor dropped is in doubt: it may be logged or not.
  * G3. Memory and file grow with devices, boots and holes, not with readings.
  *
- * The file is lines of JSON: a heading, then one line for each device and boot. It is written beside
- * and renamed, so that a simulator that dies leaves the ledger before.
+ * The file is lines of JSON: a heading, then one line for each device and boot. It is written
+ * beside and renamed, so that a simulator that dies leaves the ledger before.
  */
 import { createReadStream } from 'node:fs'
 import { open, rename } from 'node:fs/promises'

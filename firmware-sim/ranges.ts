@@ -1,6 +1,6 @@
 /**
  * A set of whole numbers as half-open ranges. Sequence numbers come nearly in order and nearly all
- * of them come, so that a device of a million readings costs a few ranges and not a million entries.
+ * of them come, so that a million readings of a device cost a few ranges and not a million entries.
  */
 export class Ranges {
   /** first, end, first, end, …: ascending, never touching. */

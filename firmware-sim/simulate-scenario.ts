@@ -1,6 +1,7 @@
 /** One run of a scenario: the fleet lives, empties its memories, and its ledger is written. */
 import { readFile } from 'node:fs/promises'
 import type { SimArguments } from './args.ts'
+import { LedgerFile } from './ledger-file.ts'
 import { Field } from './node/field.ts'
 import { noChaos, parseScenario, type Scenario, usualChaos } from './node/scenario.ts'
 import { keepShowing, plural, type Screen } from './screen.ts'
@@ -10,8 +11,6 @@ type Source = Extract<SimArguments['source'], { kind: 'scenario' }>
 
 /** How long the devices may take to send what is left in their memories. */
 const drainGraceMs = 15_000
-/** A simulator that is killed leaves a ledger that is at most so old. */
-const ledgerPeriodMs = 5_000
 
 /** Returns the exit code: 1 when the scenario or the ledger is none, or cannot be reached. */
 export async function simulateScenario(
@@ -29,10 +28,10 @@ export async function simulateScenario(
     return 1
   }
   const field = new Field({ scenario, ...sim }, time, (line) => screen.say(line))
-  screen.say(
-    `${scenario.name}: ${plural(field.nodes.length, 'device')} at ${scenario.speed} times real time ` +
-      `to ${sim.broker.host}:${sim.broker.port}, seed ${sim.seed}`,
-  )
+  const devices = plural(field.nodes.length, 'device')
+  const { host, port } = sim.broker
+  const where = `to ${host}:${port}, seed ${sim.seed}`
+  screen.say(`${scenario.name}: ${devices}, ${scenario.speed} times real time, ${where}`)
   const stop = new AbortController()
   const end = (): void => stop.abort()
   signal.addEventListener('abort', end)
@@ -40,19 +39,16 @@ export async function simulateScenario(
   if (sim.durationMs !== undefined) void time.sleep(sim.durationMs, stop.signal).then(end)
   const shown = new AbortController()
   const showing = keepShowing(screen, time, () => field.statusLine(), shown.signal)
-  const write = async (): Promise<void> => {
-    const about = { scenario: scenario.name, seed: sim.seed, writtenMs: Math.floor(time.nowMs()) }
-    if (source.ledger !== undefined) await field.ledger.write(source.ledger, about)
-  }
+  const ledger = new LedgerFile(field.ledger, sim.ledger, sim.seed, time)
   try {
     // At the start too: a file that cannot be written is told before the run and not behind it.
-    await write()
-    const keeping = keepWriting(write, time, shown.signal)
+    await ledger.write()
+    const keeping = ledger.keep(shown.signal)
     await field.live(stop.signal)
     const left = await field.drain(drainGraceMs)
     shown.abort()
     await Promise.all([showing, keeping])
-    await write()
+    await ledger.write()
     for (const line of field.totals()) screen.say(line)
     if (left > 0) screen.say(`${plural(left, 'reading')} could not be sent before the end`)
     return 0
@@ -76,17 +72,6 @@ function scenarioOf(text: string, { speed, chaos }: Source): Scenario {
     ...scenario,
     ...(speed !== undefined && { speed }),
     ...(chaos && isQuiet && { chaos: usualChaos }),
-  }
-}
-
-async function keepWriting(
-  write: () => Promise<void>,
-  time: Time,
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    await time.sleep(ledgerPeriodMs, signal)
-    if (!signal.aborted) await write()
   }
 }
 

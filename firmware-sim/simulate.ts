@@ -3,6 +3,7 @@
  */
 import type { SimArguments } from './args.ts'
 import { Fleet } from './fleet.ts'
+import { LedgerFile } from './ledger-file.ts'
 import { type ReplayResult, replay } from './replay.ts'
 import { keepShowing, type Output, plural, Screen } from './screen.ts'
 import { simulateScenario } from './simulate-scenario.ts'
@@ -33,6 +34,8 @@ export async function simulate(
   if (signal.aborted) end()
   if (sim.durationMs !== undefined) void time.sleep(sim.durationMs, stop.signal).then(end)
   const shown = new AbortController()
+  const ledger = new LedgerFile(fleet.ledger, sim.ledger, sim.seed, time)
+  const keeping = ledger.keep(shown.signal)
   const showing = keepShowing(screen, time, () => fleet.statusLine(), shown.signal)
   const outcome = await publish(sim, fleet, time, (line) => screen.say(line), stop.signal)
   if (outcome.kind === 'replayed') await fleet.settled(stop.signal)
@@ -41,6 +44,11 @@ export async function simulate(
   signal.removeEventListener('abort', end)
   shown.abort()
   await showing
+  const unkept = await keeping.then(() => ledger.write()).then(() => undefined, whyOf)
+  if (unkept !== undefined) {
+    screen.say(`the ledger cannot be written: ${unkept}`)
+    return 1
+  }
   if (outcome.kind === 'failed') {
     screen.say(outcome.reason)
     return 1
@@ -79,8 +87,7 @@ async function publish(
     }
     return { kind: 'replayed', result }
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    return { kind: 'failed', reason: `${source.file} cannot be read: ${why}` }
+    return { kind: 'failed', reason: `${source.file} cannot be read: ${whyOf(error)}` }
   }
 }
 
@@ -92,4 +99,8 @@ function heading(sim: SimArguments): string {
       : `${source.kind} of ${source.file} at ${source.speed} times its speed`
   const how = `QoS ${sim.qos}, MQTT ${broker.protocol === 5 ? '5' : '3.1.1'}`
   return `${what} to ${broker.host}:${broker.port}, ${how}, seed ${sim.seed}`
+}
+
+function whyOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

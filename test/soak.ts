@@ -64,10 +64,16 @@ const soaks: readonly Soak[] = [
     variable: 'SLUICE_FUZZ_PACKETS',
     count: 1_000_000,
   },
+  {
+    name: 'sim',
+    test: 'test/sim',
+    variable: 'SLUICE_SIM_SECONDS',
+    count: 90,
+  },
 ]
 
 /** Lines of the tests with their figures. */
-const FIGURES = /^(kill -9|fail points|power loss|damage|model|fuzz): /
+const FIGURES = /^(kill -9|fail points|power loss|damage|model|fuzz|sim): /
 
 interface Done {
   readonly soak: Soak

@@ -2,8 +2,8 @@
  * Which readings one stage of the way has seen: the log, a consumer, an upstream.
  *
  * A reading that comes again is `duplicated`, however often and wherever. One that comes for the
- * first time behind a later one of its device, boot and topic is out of order. Readings of different
- * topics may overtake each other: they can be in different streams.
+ * first time behind a later one of its device, boot and topic is out of order. Readings of
+ * different topics may overtake each other: they can be in different streams.
  */
 import type { ReadingId } from '../payload/reading-id.ts'
 import { countOf, Ranges } from '../ranges.ts'

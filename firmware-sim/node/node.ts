@@ -3,16 +3,16 @@
  * has a network.
  *
  * N1. A reading is numbered when it is measured: dense from 0 from each power-up, over all topics.
- * N2. At QoS 1 and 2 a reading stays in memory until it is acknowledged. After a reconnect what was
- *     under way is sent first, in its order, with the same packet identifiers and DUP where the
- *     broker kept the session [MQTT-4.4.0-1], else as new messages.
+ * N2. At QoS 1 and 2 a reading stays in memory until it is acknowledged. After a reconnect what
+ *     was under way is sent first, in its order, with the same packet identifiers and DUP where
+ *     the broker kept the session [MQTT-4.4.0-1], else as new messages.
  * N3. At most `windowMost` readings are under way, fewer where the broker allows fewer
  *     [MQTT-3.3.4-9].
- * N4. A brown-out takes the memory, the packet identifiers and the connection. The device comes back
- *     with the next boot number, and connects with a clean session: to reuse identifiers in a
+ * N4. A brown-out takes the memory, the packet identifiers and the connection. The device comes
+ *     back with the next boot number, and connects with a clean session: to reuse identifiers in a
  *     session the broker still knows would have it take new readings for repeated ones.
  */
-import type { IConnackPacket, IConnectPacket, IPublishPacket, Packet, QoS } from 'mqtt-packet'
+import type { IConnackPacket, IPublishPacket, Packet } from 'mqtt-packet'
 import { Backoff } from '../backoff.ts'
 import type { BrokerAddress } from '../device.ts'
 import type { Account, Ledger } from '../ledger.ts'
@@ -20,6 +20,7 @@ import type { LinkWatch } from '../link.ts'
 import { encodeReading } from '../payload/encodings.ts'
 import type { Agenda } from './agenda.ts'
 import { Client } from './client.ts'
+import { answerTo, connectOf, subscribeToCommands } from './packets.ts'
 import type { Profile } from './profiles.ts'
 import { Ram, type Stored } from './ram.ts'
 import { Rtc } from './rtc.ts'
@@ -48,7 +49,6 @@ interface UnderWay {
 }
 
 const windowMost = 16
-const sessionExpirySeconds = 86_400
 /** A device that lost its power is back after 2 to 32 s. */
 const brownOutMs = { least: 2_000, more: 30_000 } as const
 
@@ -177,7 +177,7 @@ export class Node {
     this.pump()
   }
 
-  /** Trackers come and go: a network that is gone breaks the connection, one that is there is used. */
+  /** Trackers: a network that is gone breaks the connection, one that is there is used. */
   private lookForNetwork(): void {
     if (this.profile.covered === undefined) return
     if (this.hasNetwork) this.wake()
@@ -210,26 +210,11 @@ export class Node {
       return
     }
     const { host, port } = this.context.broker
-    this.client = new Client(host, port, this.connectPacket(), {
-      packet: (packet) => this.took(packet),
+    const packet = connectOf(this.name, this.profile, this.forgetSession)
+    this.client = new Client(host, port, packet, {
+      packet: (received) => this.took(received),
       closed: (reason) => this.disconnected(reason),
     })
-  }
-
-  private connectPacket(): IConnectPacket {
-    const { persistent, protocol, will } = this.profile
-    const topic = `devices/${this.name}/status`
-    const expiry = { sessionExpiryInterval: sessionExpirySeconds }
-    return {
-      cmd: 'connect',
-      protocolId: 'MQTT',
-      protocolVersion: protocol,
-      clientId: this.name,
-      clean: !persistent || this.forgetSession,
-      keepalive: 60,
-      ...(will && { will: { topic, payload: Buffer.from('offline'), qos: 1, retain: true } }),
-      ...(protocol === 5 && persistent && { properties: expiry }),
-    }
   }
 
   private disconnected(reason: string | undefined): void {
@@ -295,15 +280,12 @@ export class Node {
     this.backoff.reset()
     this.online = true
     this.window = Math.min(windowMost, packet.properties?.receiveMaximum ?? windowMost)
-    if (this.profile.commands) this.subscribe()
+    if (this.profile.commands) {
+      this.client?.send(subscribeToCommands(this.name, this.freeId()))
+    }
     if (packet.sessionPresent) this.resend()
     else this.startOver()
     this.forgetSession = false
-  }
-
-  private subscribe(): void {
-    const subscriptions = [{ topic: `devices/${this.name}/command`, qos: 1 as QoS }]
-    this.client?.send({ cmd: 'subscribe', messageId: this.freeId(), subscriptions } as Packet)
   }
 
   /** The broker knows the session: the same identifiers, in the same order (N2). */
@@ -386,7 +368,7 @@ export class Node {
     this.ram.release(sent.stored)
   }
 
-  /** MQTT 5 can refuse: then the reading is the device's loss, and it says so (G1 of the ledger). */
+  /** MQTT 5 can refuse: then the reading is the device's loss, and its ledger says so. */
   private noteAck({ stored, sentMs }: UnderWay, reasonCode: number): void {
     if (reasonCode >= 0x80) {
       this.context.link.trouble(this.name, `a reading was refused with ${reasonCode}`, false)
@@ -398,22 +380,12 @@ export class Node {
     this.tally.took(this.context.realMs() - sentMs)
   }
 
-  /** Answers where the command says, with its correlation data, at QoS 0: a command is repeated. */
   private command(packet: IPublishPacket): void {
     if (packet.qos === 1) this.client?.send({ cmd: 'puback', messageId: packet.messageId ?? 0 })
     if (!this.profile.commands) return
     this.tally.count('commands')
-    const { responseTopic, correlationData } = packet.properties ?? {}
-    if (responseTopic === undefined) return
-    this.client?.send({
-      cmd: 'publish',
-      topic: responseTopic,
-      payload: Buffer.from(JSON.stringify({ device: this.name, done: true })),
-      qos: 0,
-      retain: false,
-      dup: false,
-      ...(correlationData && { properties: { correlationData } }),
-    })
+    const answer = answerTo(packet, this.name)
+    if (answer !== undefined) this.client?.send(answer)
   }
 
   private freeId(): number {

@@ -2,8 +2,8 @@
  * SenML packs (RFC 8428), as JSON and as CBOR.
  *
  * The base name is `urn:dev:ops:<device>:`; the first record carries it with the base time. The
- * id of the reading is two records more, `boot` and `seq`: SenML has no field for it, and a receiver
- * that knows nothing of it sees two counters (unit "count").
+ * id of the reading is two records more, `boot` and `seq`: SenML has no field for it, and a
+ * receiver that knows nothing of it sees two counters (unit "count").
  *
  * A device without a clock gives no base time. RFC 8428, 4.5.3 then reads the time as "about now",
  * which is all such a device can say.

@@ -107,7 +107,7 @@ export class BatchBuilder {
     return { message: await compressed(plain, compress), records, plainBytes: plain.length }
   }
 
-  /** Near the limit it is worth two look-ups that a name which is known costs no more than 5 bytes. */
+  /** Near the limit two look-ups pay: a name that is known costs no more than 5 bytes. */
   private fits(record: LogRecord): boolean {
     const before = this.writer.sizeBytes
     const topic = this.names.has(record.topic) ? 5 : 5 + Buffer.byteLength(record.topic)

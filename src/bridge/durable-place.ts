@@ -2,14 +2,14 @@
  * How far a forward's place on disk is behind what the upstream acknowledged: that much comes twice
  * after a crash of the gateway, beside what was in flight.
  *
- * V1. At most `mostRecords` acknowledged records are not covered by the place on disk: at that bound
- *     nothing more is sent until a write is done. (While the disk takes no state at all, the bound
- *     is given up and not the forward: data that arrives twice is better than none.)
+ * V1. At most `mostRecords` acknowledged records are not covered by the place on disk: at that
+ *     bound nothing more is sent until a write is done. (While the disk takes no state at all, the
+ *     bound is given up and not the forward: data that arrives twice is better than none.)
  * V2. At low rates nobody waits and nothing is written beyond the lazy interval of the state: only
  *     half of `mostRecords` since the last write asks for one at once. One is under way at a time.
  *
- * At 40,000 records/s and a bound of 2,048 that is 40 small writes a second; the lazy 5 s alone would
- * be 200,000 records sent twice.
+ * At 40,000 records/s and a bound of 2,048 that is 40 small writes a second; the lazy 5 s alone
+ * would be 200,000 records sent twice.
  */
 import { SluiceError } from '../base/errors.ts'
 import { asPosition, type Documents, type LogState } from '../log/log.ts'

@@ -19,18 +19,14 @@ import { asPosition, type EventLog, type LogRecord, type Start } from '../log/lo
 import { Batcher } from './batcher.ts'
 import { Composer } from './composer.ts'
 import { BRIDGE_KIND } from './documents.ts'
-import { DurablePlace, undurableRecordsMax } from './durable-place.ts'
+import { DurablePlace, type Place, undurableRecordsMax } from './durable-place.ts'
 import { GapNotes } from './gap-notes.ts'
 import { GapNotices } from './gap-notices.ts'
-import { type Flight, Lane, type LaneSource } from './lane.ts'
+import type { Flight, Lane, LaneSource } from './lane.ts'
 import { MaxLag } from './max-lag.ts'
-import {
-  decodeOutstanding,
-  encodeOutstanding,
-  nothingBefore,
-  type Outstanding,
-} from './outstanding.ts'
+import { decodeOutstanding, nothingBefore, type Outstanding } from './outstanding.ts'
 import type { ForwardSettings } from './settings.ts'
+import { TwoLanes } from './two-lanes.ts'
 import { OutboundMessage, type PublishWaiter, type UplinkConnection } from './uplink.ts'
 
 export interface ForwardParts {
@@ -84,10 +80,8 @@ export class Forward implements LaneSource {
   private readonly composer: Composer
   private readonly notices: GapNotices | undefined
   private readonly place: DurablePlace
-  private readonly live: Lane
-  private readonly backfill: Lane
+  private readonly lanes: TwoLanes
   private readonly batchers = new Map<Lane, Batcher>()
-  private outstanding = nothingBefore(0)
   private end = 0
   private prepared: Prepared | undefined
   private liveStreak = 0
@@ -119,8 +113,7 @@ export class Forward implements LaneSource {
     const mostRecords = undurableRecordsMax(settings)
     this.place = new DurablePlace({ state: log.state, cursor, mostRecords, wake })
     this.maxLag = new MaxLag({ log, clock, logger, cursor, settings, forward: this })
-    this.live = new Lane(this, 0, Number.POSITIVE_INFINITY)
-    this.backfill = new Lane(this, 0, 0)
+    this.lanes = new TwoLanes(this, (lane) => this.batchers.get(lane)?.reset())
   }
 
   /** Finds its place; nothing is sent before `attach`. */
@@ -134,11 +127,10 @@ export class Forward implements LaneSource {
     const next = place.kind === 'stream' ? place.next : asPosition(0)
     const [document] = await documents.get(BRIDGE_KIND, [this.cursor])
     const kept = this.outstandingIn(document, next)
-    this.outstanding =
-      settings.order === 'strict' ? nothingBefore(kept.ranges.first?.first ?? kept.live) : kept
+    const isStrict = settings.order === 'strict'
+    this.lanes.start(isStrict ? nothingBefore(kept.ranges.first?.first ?? kept.live) : kept)
     this.place.reset(next, 0)
     this.end = (await log.bounds(settings.stream)).end
-    this.live.reset(this.outstanding.live)
     await this.notices?.open()
     cursors.onMoved((cursor, why) => {
       if (why === 'gap' && cursor.name === this.cursor && cursor.place.kind === 'stream') {
@@ -170,37 +162,28 @@ export class Forward implements LaneSource {
     this.isAttached = false
     this.notes.forget()
     this.notices?.detach()
-    this.live.reset(this.live.acked)
-    this.backfill.reset(this.backfill.acked)
+    this.lanes.detach()
     for (const batcher of this.batchers.values()) batcher.reset()
     this.prepared = undefined
   }
 
   /** Messages under way; a batch that is still being packed is none. */
   get inflight(): number {
-    return this.inflightOf(this.live) + this.inflightOf(this.backfill)
+    return this.inflightOf(this.lanes.live) + this.inflightOf(this.lanes.backfill)
   }
 
   get sentRecords(): number {
-    return this.live.sentRecords + this.backfill.sentRecords
+    return this.lanes.sentRecords
   }
 
-  /** The first record that is not settled. */
-  get acked(): number {
-    this.settleRanges()
-    return this.outstanding.ranges.first?.first ?? this.live.acked
-  }
-
-  /** Records between `acked` and the end that are not settled, none left out by topic. */
+  /** Records up to the end that are not settled, none left out by topic. */
   get lagRecords(): number {
-    this.settleRanges()
-    return Math.max(0, this.end - this.live.acked) + this.outstanding.ranges.size
+    return Math.max(0, this.end - this.lanes.live.acked) + this.lanes.historicalRecords
   }
 
   /** Of these, the backfill's. */
   get historicalRecords(): number {
-    this.settleRanges()
-    return this.outstanding.ranges.size
+    return this.lanes.historicalRecords
   }
 
   /** When a batch must leave although it is not full, monotonic ms; undefined without one. */
@@ -216,14 +199,14 @@ export class Forward implements LaneSource {
   /** Fills `message` with what goes next; false: nothing is there, or the window is full. */
   prepare(connection: UplinkConnection): boolean {
     if (this.isSeeking || this.nowMs() < this.unreadableUntilMs) return false
-    if (this.place.isBehind(this.doneRecords)) return false
+    if (this.place.isBehind(this.lanes.doneRecords)) return false
     this.prepared = this.notices?.prepare(this.message, connection) === true ? NOTICE : undefined
     if (this.prepared !== undefined) {
       this.preparedRecords = 0
       return true
     }
     if (this.mustTellFirst) return false
-    const [first, second] = this.lanes()
+    const [first, second] = this.lanes.inTurn(this.liveStreak >= BACKFILL_TURN - 1)
     const isReady =
       this.prepareOf(first, connection) ||
       (second !== undefined && this.prepareOf(second, connection))
@@ -239,7 +222,7 @@ export class Forward implements LaneSource {
     this.sentBytes += sizeBytes
     if (prepared.kind === 'notice') return (this.notices as GapNotices).sent()
     const { lane } = prepared
-    this.liveStreak = lane === this.live ? this.liveStreak + 1 : 0
+    this.liveStreak = lane === this.lanes.live ? this.liveStreak + 1 : 0
     if (prepared.kind === 'batch') {
       this.batchers.get(lane)?.take()
       return prepared.flight
@@ -265,10 +248,8 @@ export class Forward implements LaneSource {
       await documents.putNow([{ kind: BRIDGE_KIND, key: this.cursor, value: undefined }])
       const { place } = await cursors.seek(this.cursor, to)
       const next = place.kind === 'stream' ? place.next : 0
-      this.place.reset(next, this.doneRecords)
-      this.outstanding = nothingBefore(next)
-      this.live.reset(next)
-      this.backfill.reset(0, 0)
+      this.place.reset(next, this.lanes.doneRecords)
+      this.lanes.start(nothingBefore(next))
       for (const batcher of this.batchers.values()) batcher.reset()
       this.notes.forget()
       this.prepared = undefined
@@ -297,7 +278,8 @@ export class Forward implements LaneSource {
   }
 
   progressed(): void {
-    const { place, doneRecords } = this
+    const { place } = this
+    const { doneRecords } = this.lanes
     if (place.isDue(doneRecords) && !this.isSeeking) place.now(this.placeNow(), doneRecords)
     this.parts.progressed()
   }
@@ -316,33 +298,13 @@ export class Forward implements LaneSource {
 
   /** What is not handed out yet before `until`, as ranges. */
   before(until: number): { first: number; end: number }[] {
-    this.settleRanges()
-    const pieces: { first: number; end: number }[] = []
-    for (const range of this.outstanding.ranges) {
-      const isCurrent = this.backfill.end === range.end
-      const first = isCurrent ? Math.max(range.first, this.backfill.next) : range.first
-      pieces.push({ first, end: Math.min(range.end, until) })
-    }
-    pieces.push({ first: this.live.next, end: until })
-    return pieces.filter(({ first, end }) => first < end)
+    return this.lanes.before(until)
   }
 
-  /** What is in flight stays so; the backfill finds its next range by itself. */
+  /** Nothing before `until` is sent any more: a gap says so. */
   passed(until: number): void {
-    const { live, backfill, outstanding } = this
-    if (live.next < until) live.skipTo(until)
-    if (backfill.next < until) backfill.skipTo(Math.min(until, backfill.end))
-    outstanding.ranges.remove(asPosition(0), asPosition(until))
+    this.lanes.passed(until)
     this.parts.wake()
-  }
-
-  /** The lane that is asked first, and the other one. */
-  private lanes(): readonly [Lane, Lane | undefined] {
-    this.settleRanges()
-    if (this.outstanding.ranges.size === 0) return [this.live, undefined]
-    this.nextRange()
-    const turn = this.liveStreak >= BACKFILL_TURN - 1
-    return turn ? [this.backfill, this.live] : [this.live, this.backfill]
   }
 
   private inflightOf(lane: Lane): number {
@@ -351,7 +313,7 @@ export class Forward implements LaneSource {
 
   private prepareOf(lane: Lane, connection: UplinkConnection): boolean {
     const { window, batch } = this.settings
-    const isHistorical = lane === this.backfill
+    const isHistorical = lane === this.lanes.backfill
     // Half of the window stays free for what is live.
     const most = isHistorical ? Math.max(1, window >> 1) : window
     if (this.inflight >= window || this.inflightOf(lane) >= most) return false
@@ -364,7 +326,7 @@ export class Forward implements LaneSource {
       const record = lane.peek()
       if (record === undefined) return false
       if (!this.passes(lane, record)) {
-        composer.single(message, record, lane === this.backfill, connection.hasProperties)
+        composer.single(message, record, lane === this.lanes.backfill, connection.hasProperties)
         if (connection.sizeOf(message) <= connection.packetBytesMax) {
           this.prepared = { kind: 'record', lane, record }
           this.preparedRecords = 1
@@ -379,7 +341,7 @@ export class Forward implements LaneSource {
   private batch(lane: Lane): boolean {
     const unit = this.batcherOf(lane).peek(lane)
     if (unit?.payload === undefined) return false
-    this.composer.batch(this.message, unit.payload, lane === this.backfill)
+    this.composer.batch(this.message, unit.payload, lane === this.lanes.backfill)
     this.prepared = { kind: 'batch', lane, flight: unit.flight }
     this.preparedRecords = unit.records
     return true
@@ -416,48 +378,17 @@ export class Forward implements LaneSource {
     return made
   }
 
-  private get doneRecords(): number {
-    return this.live.doneRecords + this.backfill.doneRecords
-  }
-
-  private placeNow() {
-    const { acked, outstanding, live } = this
-    const isStrict = this.settings.order === 'strict'
-    return {
-      acked,
-      outstanding: isStrict ? undefined : encodeOutstanding({ ...outstanding, live: live.acked }),
-    }
+  private placeNow(): Place {
+    const { lanes, settings } = this
+    const { acked } = lanes
+    return { acked, outstanding: settings.order === 'strict' ? undefined : lanes.encode() }
   }
 
   /** B5: the live lane begins a window before the end, and the rest is an outage. */
   private leaveOutage(): void {
-    const from = this.live.acked
     const { window, topics } = this.settings
-    const begin = this.end - (topics === undefined ? window : window * NARROWED)
-    if (begin > from) {
-      this.outstanding.ranges.add(asPosition(from), asPosition(begin))
-      this.live.reset(begin)
-    }
+    this.lanes.leave(this.end - (topics === undefined ? window : window * NARROWED))
     this.commit()
-  }
-
-  private nextRange(): void {
-    const range = this.outstanding.ranges.first
-    if (range === undefined) return
-    const { backfill } = this
-    const isIn = backfill.next >= range.first && backfill.end === range.end
-    if (isIn) return
-    this.batchers.get(backfill)?.reset()
-    backfill.reset(range.first, range.end)
-  }
-
-  /** What the backfill has settled is no longer outstanding. */
-  private settleRanges(): void {
-    const { ranges } = this.outstanding
-    const range = ranges.first
-    if (range === undefined || this.backfill.end !== range.end) return
-    const { acked } = this.backfill
-    if (acked > range.first) ranges.remove(range.first, asPosition(Math.min(acked, range.end)))
   }
 
   /** One that cannot be read says less than the cursor, which stands before all that is left. */

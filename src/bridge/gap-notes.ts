@@ -1,7 +1,7 @@
 /**
  * Gaps of one forward on their way to disk: neighbours become one, and each is a flight of its
- * lane, so that the cursor passes it only once it is durable (S2 of the log's state). What cannot be
- * written is tried again: its flights hold the window up, and nobody else would ever free them.
+ * lane, so that the cursor passes it only once it is durable (S2 of the log's state). What cannot
+ * be written is tried again: its flights hold the window up, and nobody else would free them.
  */
 import { messageOf, SluiceError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'

@@ -8,8 +8,8 @@
  *
  * B1. `acked` moves only over records that the upstream acknowledged, that have a durable gap, or
  *     that are none of this forward's: in order, whatever the order of the acks.
- * B2. What is in flight when a link ends is handed out again, from `acked` on. An answer to what was
- *     handed out before a `reset` counts for nothing.
+ * B2. What is in flight when a link ends is handed out again, from `acked` on. An answer to what
+ *     was handed out before a `reset` counts for nothing.
  * B3. In memory are at most three pages and what is in flight.
  */
 import { Deque } from '../base/deque.ts'

@@ -73,7 +73,8 @@ export class Link implements UplinkEvents {
   private cancelLook: (() => void) | undefined
   private progressMs = 0
   private wanted = false
-  private ended: (() => void) | undefined
+  /** Who waits for the end of the connection. */
+  private ended: (() => void)[] = []
 
   constructor(parts: LinkParts) {
     this.parts = parts
@@ -98,7 +99,7 @@ export class Link implements UplinkEvents {
       return Promise.resolve()
     }
     return new Promise((resolve) => {
-      this.ended = resolve
+      this.ended.push(resolve)
       connection.close({ kind: 'local', sentence })
     })
   }
@@ -144,8 +145,9 @@ export class Link implements UplinkEvents {
     if (wasUp) this.parts.host.down(reason)
     if (this.wanted) this.wait(reason)
     else this.state = { kind: 'paused' }
-    this.ended?.()
-    this.ended = undefined
+    const { ended } = this
+    this.ended = []
+    for (const resolve of ended) resolve()
   }
 
   private connect(): void {

@@ -1,4 +1,4 @@
-/** Keeps a forward within its max_lag: leaves its oldest records out, or lets its stream be full. */
+/** Keeps a forward within max_lag: leaves its oldest records out, or lets its stream be full. */
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
 import { asPosition, type EventLog, type Start } from '../log/log.ts'

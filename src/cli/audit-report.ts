@@ -3,6 +3,7 @@ import type { Range } from '../bridge/ranges.ts'
 import type { Offset } from '../log/log.ts'
 import type { Explainer } from './audit-explain.ts'
 import type { Lane, Lanes } from './audit-lanes.ts'
+import type { Notices } from './audit-notices.ts'
 import { printable } from './format.ts'
 import { tableLines } from './table.ts'
 
@@ -33,17 +34,21 @@ export interface AuditReport {
 const OPEN_HOLES_MAX = 20
 
 /**
- * Without an explainer no hole is explained. `isComplete`: with one, also what its log has before the
- * first and behind the last record that came is missing, and partitions of which nothing came.
+ * Without an explainer the notices that came by the way explain holes. `isComplete`: with one, also
+ * what its log has before the first and behind the last record that came is missing, and partitions
+ * of which nothing came.
  */
 export function reportOf(
   lanes: Lanes,
   outages: number,
   explainer: Explainer | undefined,
   isComplete: boolean,
+  notices: Notices,
 ): AuditReport {
   const expected = isComplete && explainer ? expectedOf(lanes, explainer) : undefined
-  const reports = lanes.all().map((lane) => laneReport(lane, explainer, expected?.get(lane)))
+  const reports = lanes
+    .all()
+    .map((lane) => laneReport(lane, explainer ?? notices, expected?.get(lane)))
   const isWhole = reports.every(({ lane, unexplained }) => lane.isExact && unexplained === 0)
   const { unmarked, beyond } = lanes
   const isSound = isWhole && beyond === 0 && reports.length > 0
@@ -69,7 +74,7 @@ function expectedOf(lanes: Lanes, explainer: Explainer): ReadonlyMap<Lane, Range
 
 function laneReport(
   lane: Lane,
-  explainer: Explainer | undefined,
+  explainer: Pick<Explainer, 'explain'>,
   expected: Range<Offset> | undefined,
 ): LaneReport {
   const explained = new Map<string, number>()
@@ -78,7 +83,7 @@ function laneReport(
   for (const hole of lane.holes(expected)) {
     const records = hole.end - hole.first
     let left = records
-    for (const [reason, some] of explainer?.explain(lane, hole) ?? []) {
+    for (const [reason, some] of explainer.explain(lane, hole)) {
       explained.set(reason, (explained.get(reason) ?? 0) + some)
       left -= some
     }

@@ -10,6 +10,7 @@ import { type LogReader, openLogReader } from '../log/reader/log-reader.ts'
 import { viewState } from '../log/state/offline.ts'
 import { Explainer } from './audit-explain.ts'
 import { Lanes } from './audit-lanes.ts'
+import { Notices, noticeOf } from './audit-notices.ts'
 import { originsOf } from './audit-origins.ts'
 import { type AuditReport, auditJson, auditLines, reportOf } from './audit-report.ts'
 import type { CliContext } from './context.ts'
@@ -54,7 +55,8 @@ export async function audit(options: AuditOptions, context: CliContext): Promise
   const reader = options.data === undefined ? undefined : openLogReader(options.data)
   try {
     const lanes = new Lanes()
-    const listening = new Listening(lanes, connect(options))
+    const notices = new Notices()
+    const listening = new Listening(lanes, notices, connect(options))
     try {
       await listening.subscribe(topic)
     } catch (error) {
@@ -69,7 +71,8 @@ export async function audit(options: AuditOptions, context: CliContext): Promise
       await listening.close()
     }
     const explainer = reader && explainerOf(reader, options, only, context)
-    const report = reportOf(lanes, listening.outages, explainer, options.whole ?? false)
+    const isComplete = options.whole ?? false
+    const report = reportOf(lanes, listening.outages, explainer, isComplete, notices)
     await print(report, options.format, context)
     return report.isSound ? 0 : 1
   } finally {
@@ -103,12 +106,14 @@ class Listening {
   /** How often the connection was lost: holes may then be the audit's own. */
   outages = 0
   private readonly lanes: Lanes
+  private readonly notices: Notices
   private readonly client: MqttClient
   private readonly startedMs = performance.now()
   private lastMs = performance.now()
 
-  constructor(lanes: Lanes, client: MqttClient) {
+  constructor(lanes: Lanes, notices: Notices, client: MqttClient) {
     this.lanes = lanes
+    this.notices = notices
     this.client = client
     // One message at a time, acknowledged when it is counted: memory holds one.
     client.handleMessage = (packet, done) => {
@@ -154,6 +159,11 @@ class Listening {
   private async take({ payload, properties }: IPublishPacket): Promise<void> {
     this.lastMs = performance.now()
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
+    const notice = noticeOf(bytes)
+    if (notice !== undefined) {
+      this.notices.see(notice)
+      return
+    }
     const origins = await originsOf(bytes, properties?.userProperties)
     for (const origin of origins) this.lanes.see(origin)
     if (origins.length === 0) this.lanes.unmarked++

@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { EventLog, Start } from '../log/log.ts'
+import { forgetTold } from './gap-teller.ts'
 import { Group, type GroupEvent, type GroupInfo, groupCursor } from './group.ts'
 import type { Joining } from './joined-member.ts'
 import type { Member } from './member.ts'
@@ -104,6 +105,14 @@ export class Consumers {
     replay.left()
   }
 
+  /** A durable replay is over for good, after `endReplay`. Rejects with `storage`. */
+  async forgetReplay(cursor: string): Promise<void> {
+    const { log } = this.parts
+    if (log.state.cursors.get(cursor) === undefined) return
+    forgetTold(log, cursor)
+    await log.state.cursors.remove(cursor)
+  }
+
   /**
    * Joins a group; the first member opens it, at `start` if it never was. Who is gone by the time
    * this resolves must leave. Rejects with `stream-unknown`, `start-invalid` or `storage`.
@@ -179,6 +188,14 @@ export class Consumers {
 
   queueInfos(): readonly QueueInfo[] {
     return [...this.queues.values()].map((queue) => queue.info())
+  }
+
+  /**
+   * `afterSlice` sends what was collected while history was worked on: it costs as much as the
+   * work itself, so it counts as a part of it.
+   */
+  onSlice(afterSlice: () => void): void {
+    this.turns.onSlice(afterSlice)
   }
 
   /** Commits cursors and looks at timeouts; four times a second by itself. */

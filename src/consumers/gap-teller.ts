@@ -11,6 +11,11 @@ const KIND = 'consumer-gaps'
 /** Told at once at a start; what is older is in `sluice gaps`. */
 const TOLD_AT_START_MAX = 1000
 
+/** The cursor is to be removed: nothing of it is kept here. */
+export function forgetTold(log: EventLog, cursor: string): void {
+  log.state.documents.put([{ kind: KIND, key: cursor, value: undefined }])
+}
+
 export class GapTeller {
   private readonly log: EventLog
   private readonly cursor: string

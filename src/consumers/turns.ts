@@ -28,6 +28,9 @@ export class Turns {
   private readonly clock: Clock
   private readonly source: { readonly backlogBytes: number }
   private readonly tasks = new Set<Task>()
+  private afterSlice: () => void = () => undefined
+  /** Monotonic; 0: there is none. */
+  private restUntilUs = 0
   private scheduled = false
   private closed = false
 
@@ -39,7 +42,12 @@ export class Turns {
   /** The task has work; it is asked in its turn, once if it was added twice. */
   add(task: Task): void {
     this.tasks.add(task)
-    this.schedule(0)
+    this.schedule()
+  }
+
+  /** Called at the end of each slice: what it does counts as a part of the slice (T2). */
+  onSlice(afterSlice: () => void): void {
+    this.afterSlice = afterSlice
   }
 
   remove(task: Task): void {
@@ -51,12 +59,13 @@ export class Turns {
     this.tasks.clear()
   }
 
-  private schedule(restUs: number): void {
+  private schedule(): void {
     if (this.scheduled || this.closed || this.tasks.size === 0) return
     this.scheduled = true
     const run = (): void => this.slice()
+    const restUs = this.restUntilUs === 0 ? 0 : this.restUntilUs - this.clock.monotonicUs()
     if (restUs < 1000) setImmediate(run)
-    else setTimeout(run, Math.ceil(restUs / 1000))
+    else setTimeout(run, restUs / 1000)
   }
 
   private slice(): void {
@@ -74,6 +83,10 @@ export class Turns {
       if (task.work(nowUs + shareUs)) this.tasks.add(task)
       nowUs = this.clock.monotonicUs()
     }
-    this.schedule(isBusy ? (nowUs - begunUs) * REST_FACTOR : 0)
+    this.afterSlice()
+    nowUs = this.clock.monotonicUs()
+    // Also for a task that has no room now and comes back at once.
+    this.restUntilUs = isBusy ? nowUs + (nowUs - begunUs) * REST_FACTOR : 0
+    this.schedule()
   }
 }

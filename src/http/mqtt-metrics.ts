@@ -54,6 +54,13 @@ function addConnections(registry: MetricRegistry, stats: MqttStats): void {
   gauge('sluice_connections', 'MQTT connections that were accepted and are open.', () => {
     return stats.connections
   })
+  readGauge(
+    registry,
+    'sluice_sessions',
+    'Sessions that outlive their connection, by whether their client is connected.',
+    () => byLabel('state', stats.sessions()),
+    ['state'],
+  )
   gauge('sluice_retained_messages', 'Topics that have a retained message.', () => stats.retained)
   readCounter(
     registry,

@@ -75,6 +75,8 @@ export interface ConnectionHost extends LoginHost {
   ): FiltersAnswer | Promise<FiltersAnswer>
   /** When the session's subscriptions are on disk; undefined: none has to be. May reject. */
   subscriptionsKept(subscriber: Subscriber): Promise<void> | undefined
+  /** SUBACK is on its way: retained messages may follow it. */
+  subscriptionsAnswered(subscriber: Subscriber): void
   /** A code for each filter [MQTT5 3.11.3]. */
   unsubscribe(
     subscriber: Subscriber,
@@ -420,11 +422,14 @@ export class Connection implements Peer, PublisherConnection, LoginSink {
     const kept = this.host.subscriptionsKept(parts.subscriber)
     if (kept === undefined) {
       this.output.bytes(answer)
+      this.host.subscriptionsAnswered(parts.subscriber)
       return
     }
     kept.then(
       () => {
-        if (this.state === 'ready') this.send(answer)
+        if (this.state !== 'ready') return
+        this.send(answer)
+        this.host.subscriptionsAnswered(parts.subscriber)
       },
       (thrown: unknown) => {
         this.disconnect(Reason.implementationSpecific, 'storage', messageOf(thrown))

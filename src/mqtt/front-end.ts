@@ -121,6 +121,10 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       ends: () => this.router.ends,
       ended: (clientId) => this.sessionEnded(clientId),
     })
+    this.stats.sessions = () => {
+      const { sessions: all, away } = this.sessions.counts
+      return { online: all - away, offline: away }
+    }
     const hasCertificateUsers = settings.listeners.some(({ tls }) => tls?.userFrom !== undefined)
     this.owners = new Owners({
       sessionOwner: (clientId) => this.sessions.ownerOf(clientId),
@@ -173,6 +177,7 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     const engine = this.parts.consumers
     const flushSoon = () => this.flushSoon()
     const counted = () => this.subscribing.count()
+    engine.onSlice(() => this.flush())
     return new MqttConsumers({ engine, log, clock, logger, router, stats, flushSoon, counted })
   }
 
@@ -386,6 +391,10 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
 
   subscriptionsKept(subscriber: Subscriber): Promise<void> | undefined {
     return this.clients.kept(subscriber)
+  }
+
+  subscriptionsAnswered(subscriber: Subscriber): void {
+    this.atSubscribe.answered(subscriber)
   }
 
   admitsSession(clientId: string): boolean {

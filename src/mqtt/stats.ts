@@ -64,6 +64,8 @@ export interface MqttStats {
   connectionsAccepted: number
   connectionsRefused: number
   subscriptions: number
+  /** Sessions that outlive their connection; the front end counts them when asked. */
+  sessions: () => Readonly<Record<'online' | 'offline', number>>
   /** PUBLISH packets received, by QoS. */
   readonly received: [number, number, number]
   /** PUBACK and PUBREC sent. */
@@ -103,6 +105,7 @@ export function emptyStats(): MqttStats {
     connectionsAccepted: 0,
     connectionsRefused: 0,
     subscriptions: 0,
+    sessions: () => ({ online: 0, offline: 0 }),
     received: [0, 0, 0],
     acknowledged: 0,
     delivered: [0, 0, 0],

@@ -1,31 +1,51 @@
 /**
- * How fast a bridge takes a backlog to a Mosquitto on this machine.
+ * The case `bridge`: how fast a backlog gets to a Mosquitto on this machine while devices go on
+ * publishing, beside Mosquitto's own bridge with the same backlog in its memory, and what each has
+ * brought up when it is killed in the middle and started again.
  *
- *   npm run build
- *   npx tsx test/bench/drain.ts [records] [5 | 4 | batch | deflate] [payload bytes]
- *
- * Writes the backlog, starts a gateway on it as a process, and asks it ten times a second what is
- * left; the gateway's start is part of the time. NOT measured: a link with a round trip, live
- * traffic meanwhile, an upstream on another machine.
+ *   E1. The gateway's backlog is in its log before it starts, with the bridge paused. So the time
+ *       runs from the word "resume" to the last record of the backlog acknowledged; live records
+ *       come behind it (`order = "strict"`).
+ *   E2. Mosquitto's is published to it while its upstream is away. Its rate is what the upstream
+ *       counts between two looks that the upstream takes once a second: a backlog of less than
+ *       some 300,000 is gone between two of them, and has no figure.
+ *   E3. A figure of live traffic is the same load at the same rate, once before the drain begins,
+ *       and again and again while it goes on.
  */
-import { readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import os from 'node:os'
+import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { systemClock } from '../../src/base/clock.ts'
 import type { BridgeStatus } from '../../src/bridge/bridge.ts'
 import type { EventLog, StreamSettings } from '../../src/log/log.ts'
 import { type GatewayProcess, startGateway } from '../support/gateway-process.ts'
-import { findMosquitto, startMosquitto } from './brokers.ts'
+import { tempFolder } from './children.ts'
+import {
+  Arrivals,
+  type DrainRig,
+  freePort,
+  PAYLOAD_BYTES,
+  startUpstream,
+  type Upstream,
+  WINDOW,
+} from './drain-mosquitto.ts'
+import type { DrainReading } from './drain-table.ts'
+import type { LoadResult } from './load.ts'
 
-const records = Number(process.argv[2] ?? 1_000_000)
-const mode = process.argv[3] ?? '5'
-const payloadBytes = Number(process.argv[4] ?? 256)
+/** Devices that go on publishing, over all. */
+const LIVE_PER_SECOND = 3000
+const LIVE = { publishers: 20, window: 100, size: PAYLOAD_BYTES, rate: LIVE_PER_SECOND } as const
+/** Of live traffic at a time. */
+const LIVE_SECONDS = 2
+const LOOK_MS = 50
+/** The limit whose keeping is measured, and for how long. */
+const RATE = 500
+const HELD_SECONDS = 10
+const MIB = 1024
 
 const stream: StreamSettings = {
   name: 'telemetry',
-  topics: ['devices/#'],
+  topics: ['#'],
   partitions: 4,
   key: { kind: 'topic' },
   ackAfter: 'write',
@@ -33,41 +53,139 @@ const stream: StreamSettings = {
   lingerMs: 0,
 }
 
-async function main(): Promise<void> {
-  const mosquitto = await findMosquitto()
-  if (mosquitto === undefined) throw new Error('there is no Mosquitto: apt install mosquitto')
-  const dataDir = await mkdtemp(path.join(os.tmpdir(), 'sluice-drain-'))
-  const upstream = await startMosquitto(mosquitto)
+interface Mode {
+  readonly name: string
+  readonly protocol: 4 | 5
+  readonly forward: string
+}
+
+const modes: readonly Mode[] = [
+  { name: 'Sluice, MQTT 3.1.1', protocol: 4, forward: '' },
+  { name: 'Sluice, MQTT 5 with origin', protocol: 5, forward: '' },
+  {
+    name: 'Sluice, batches of 200',
+    protocol: 5,
+    forward: 'batch = { linger = "100ms", compress = "none" }',
+  },
+]
+
+export async function runDrain(rig: DrainRig): Promise<DrainReading[]> {
+  const readings: DrainReading[] = []
+  for (const mode of modes) {
+    rig.progress(`bridge: ${mode.name}`)
+    readings.push(await drainOf(mode, rig))
+  }
+  return readings
+}
+
+/** Killed in the middle of a drain and started again: messages that the upstream got in all. */
+export async function killedSluice(rig: DrainRig): Promise<number> {
+  rig.progress('bridge: Sluice, killed in the middle')
+  return await withBacklog(rig, async (dataDir, upstream) => {
+    const [mode] = modes
+    const config = configOf(upstream.port, mode as Mode)
+    const gateway = await startGateway({ config, dataDir })
+    const arrivals = await Arrivals.at(upstream)
+    await post(gateway, 'resume')
+    await eventually(async () => (await sentOf(gateway)) >= rig.records / 3)
+    await gateway.kill()
+    const again = await startGateway({ config, dataDir })
+    try {
+      await eventually(async () => (await forwardOf(again)).lagRecords === 0)
+      return await arrivals.settled()
+    } finally {
+      await again.dispose()
+      await gateway.dispose()
+      arrivals.end()
+    }
+  })
+}
+
+/** Records a second that leave under `rate = "500/s"`, over ten seconds. */
+export async function heldRate(rig: DrainRig): Promise<number> {
+  rig.progress(`bridge: Sluice, rate = "${RATE}/s"`)
+  const few = { ...rig, records: RATE * 2 * HELD_SECONDS }
+  return await withBacklog(few, async (dataDir, upstream) => {
+    const [mode] = modes
+    const config = configOf(upstream.port, mode as Mode, `limit = { rate = "${RATE}/s" }`)
+    const gateway = await startGateway({ config, dataDir })
+    try {
+      await post(gateway, 'resume')
+      await eventually(async () => (await sentOf(gateway)) >= RATE)
+      const [began, before] = [performance.now(), await sentOf(gateway)]
+      await wait(HELD_SECONDS * 1000)
+      const sent = (await sentOf(gateway)) - before
+      return (sent * 1000) / (performance.now() - began)
+    } finally {
+      await gateway.dispose()
+    }
+  })
+}
+
+async function drainOf(mode: Mode, rig: DrainRig): Promise<DrainReading> {
+  return await withBacklog(rig, async (dataDir, upstream) => {
+    const gateway = await startGateway({ config: configOf(upstream.port, mode), dataDir })
+    try {
+      await live(rig, gateway)
+      const before = await live(rig, gateway)
+      const beforeMiB = await residentMiB(gateway.pid)
+      const during: LoadResult[] = []
+      const began = performance.now()
+      await post(gateway, 'resume')
+      let isDrained = false
+      const traffic = (async () => {
+        while (!isDrained) during.push(await live(rig, gateway))
+      })()
+      let peakMiB = 0
+      while ((await sentOf(gateway)) < rig.records) {
+        peakMiB = Math.max(peakMiB, await residentMiB(gateway.pid))
+        await wait(LOOK_MS)
+      }
+      const seconds = (performance.now() - began) / 1000
+      isDrained = true
+      await traffic
+      return {
+        name: mode.name,
+        records: rig.records,
+        perSecond: rig.records / seconds,
+        beforeMiB,
+        peakMiB,
+        liveBefore: before.ackedPerSecond,
+        liveDuring: mean(during.map(({ ackedPerSecond }) => ackedPerSecond)),
+        ackP99Ms: Math.max(...during.map(({ ackMs }) => ackMs?.p99 ?? Number.NaN)),
+      }
+    } finally {
+      await gateway.dispose()
+    }
+  })
+}
+
+async function withBacklog<T>(
+  { records, mosquitto }: DrainRig,
+  use: (dataDir: string, upstream: Upstream) => Promise<T>,
+): Promise<T> {
+  const folder = tempFolder()
+  const dataDir = path.join(folder.path, 'data')
+  const upstream = await startUpstream(mosquitto, await freePort())
   try {
-    await backlog(dataDir)
-    const began = performance.now()
-    const gateway = await startGateway({ dataDir, config: configOf(upstream.port) })
-    const mostMiB = await drained(gateway)
-    const seconds = (performance.now() - began) / 1000
-    await gateway.dispose()
-    const rate = Math.round(records / seconds)
-    process.stdout.write(
-      `${mode}: ${records} records of ${payloadBytes} B in ${seconds.toFixed(1)} s, ` +
-        `${rate}/s, at most ${mostMiB.toFixed(0)} MiB\n`,
-    )
+    const built = new URL('../../dist/log/open.js', import.meta.url).href
+    const { openLog } = (await import(built)) as typeof import('../../src/log/open.ts')
+    const log = await openLog({ dataDir, streams: [stream], clock: systemClock })
+    await appendAll(log, records)
+    const paused = { kind: 'bridge', key: 'cloud/paused', value: Buffer.from('paused') }
+    await log.state.documents.putNow([paused])
+    await log.close()
+    return await use(dataDir, upstream)
   } finally {
     await upstream.stop()
-    await rm(dataDir, { recursive: true })
+    folder.remove()
   }
 }
 
-async function backlog(dataDir: string): Promise<void> {
-  const built = new URL('../../dist/log/open.js', import.meta.url).href
-  const { openLog } = (await import(built)) as typeof import('../../src/log/open.ts')
-  const log = await openLog({ dataDir, streams: [stream], clock: systemClock })
-  await appendAll(log)
-  await log.close()
-}
-
-function appendAll(log: EventLog): Promise<void> {
-  const bytes = new Uint8Array(payloadBytes).map((_, i) => i * 7)
+function appendAll(log: EventLog, records: number): Promise<void> {
+  const bytes = new Uint8Array(PAYLOAD_BYTES).map((_, i) => i * 7)
   const client = log.client('device')
-  const range = { propertiesAt: 0, propertiesEnd: 0, payloadAt: 0, payloadEnd: payloadBytes }
+  const range = { propertiesAt: 0, propertiesEnd: 0, payloadAt: 0, payloadEnd: PAYLOAD_BYTES }
   let appended = 0
   let settled = 0
   return new Promise((resolve) => {
@@ -89,42 +207,63 @@ function appendAll(log: EventLog): Promise<void> {
   })
 }
 
-function configOf(port: number): string {
-  const batches: Readonly<Record<string, string>> = {
-    batch: 'batch = { linger = "100ms", compress = "none" }',
-    deflate: 'batch = { linger = "100ms" }',
-  }
+function configOf(port: number, { protocol, forward }: Mode, limit = ''): string {
   return `
 [gateway]
 id = "gw-1"
+[log]
+level = "warn"
 [[stream]]
 name = "telemetry"
-topics = ["devices/#"]
+topics = ["#"]
 partitions = 4
 [[bridge]]
 name = "cloud"
 url = "mqtt://127.0.0.1:${port}"
-protocol = ${mode === '4' ? 4 : 5}
+protocol = ${protocol}
+${limit}
   [[bridge.forward]]
   stream = "telemetry"
   to = "sites/{gateway}/{topic}"
-  window = 1000
+  window = ${WINDOW}
   start = "earliest"
-  ${batches[mode] ?? ''}
+  ${forward}
 `
 }
 
-/** The most resident memory until nothing is left. */
-async function drained({ httpPort, pid }: GatewayProcess): Promise<number> {
-  let mostKiB = 0
-  for (;;) {
-    await wait(100)
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-    mostKiB = Math.max(mostKiB, Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]))
-    const response = await fetch(`http://127.0.0.1:${httpPort}/v1/bridges`)
-    const { bridges } = (await response.json()) as { bridges: readonly BridgeStatus[] }
-    if (bridges[0]?.forwards[0]?.lagRecords === 0) return mostKiB / 1024
-  }
+async function live({ generator }: DrainRig, { mqttPort }: GatewayProcess): Promise<LoadResult> {
+  const messages = LIVE_PER_SECOND * LIVE_SECONDS
+  return await generator.run({ ...LIVE, port: mqttPort, messages })
 }
 
-await main()
+async function post({ httpPort }: GatewayProcess, what: string): Promise<void> {
+  const url = `http://127.0.0.1:${httpPort}/v1/bridges/cloud/${what}`
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(url, { method: 'POST', headers, body: '{}' })
+  if (!response.ok) throw new Error(`${what}: ${response.status} ${await response.text()}`)
+}
+
+async function forwardOf({ httpPort }: GatewayProcess) {
+  const response = await fetch(`http://127.0.0.1:${httpPort}/v1/bridges`)
+  const { bridges } = (await response.json()) as { bridges: readonly BridgeStatus[] }
+  const forward = bridges[0]?.forwards[0]
+  if (forward === undefined) throw new Error('the gateway has no bridge')
+  return forward
+}
+
+async function sentOf(gateway: GatewayProcess): Promise<number> {
+  return (await forwardOf(gateway)).sentRecords
+}
+
+async function residentMiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / MIB
+}
+
+async function eventually(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await wait(LOOK_MS)
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}

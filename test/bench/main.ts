@@ -18,6 +18,9 @@ import {
 } from './brokers.ts'
 import { type Case, cases } from './cases.ts'
 import { tempFolder } from './children.ts'
+import { heldRate, killedSluice, runDrain } from './drain.ts'
+import { type DrainRig, mosquittoBridge } from './drain-mosquitto.ts'
+import { type DrainResults, renderDrain } from './drain-table.ts'
 import { flashRates, runFlash } from './flash.ts'
 import { renderFlash } from './flash-table.ts'
 import { flashVariants } from './flash-variants.ts'
@@ -30,7 +33,9 @@ import { renderTable } from './table.ts'
 
 /** Has a table of its own: not one broker beside the other, but each under several settings. */
 const FLASH = 'flash'
-const caseNames: readonly string[] = [...cases.map(({ name }) => name), FLASH]
+/** The same: a drain is a drain of minutes, with and without live traffic, and once killed. */
+const BRIDGE = 'bridge'
+const caseNames: readonly string[] = [...cases.map(({ name }) => name), FLASH, BRIDGE]
 
 interface Options {
   readonly rounds: number
@@ -38,6 +43,7 @@ interface Options {
   readonly only?: readonly string[]
   readonly json?: string
   readonly baseline?: string
+  readonly records: number
 }
 
 async function bench(options: Options): Promise<void> {
@@ -58,12 +64,14 @@ async function bench(options: Options): Promise<void> {
     remarks: [],
   }
   say(head(results))
-  const withFlash = options.only === undefined || options.only.includes(FLASH)
-  await measureAll(chosen, withFlash, results, mosquitto)
+  const isWanted = (name: string) => options.only === undefined || options.only.includes(name)
+  await measureAll(chosen, isWanted(FLASH), results, mosquitto)
+  const drain = isWanted(BRIDGE) ? await measureDrain(options, results, mosquitto) : undefined
   if (baseline !== undefined) results.remarks.push(...differences(results, baseline))
   const tables = [
     ...(results.cases.length > 0 ? [renderTable(results.cases, baseline?.cases)] : []),
     ...(results.flash.length > 0 ? [renderFlash(results.flash)] : []),
+    ...(drain === undefined ? [] : [renderDrain(drain)]),
   ]
   say(`\n${tables.join('\n\n')}\n${foot(results)}`)
   if (options.json !== undefined) writeResults(options.json, results)
@@ -92,6 +100,37 @@ async function measureAll(
     if (withFlash) {
       const variants = flashVariants(mosquitto)
       results.flash.push(...(await runFlash({ ...rig, variants, rates: flashRates })))
+    }
+  } finally {
+    folder.remove()
+  }
+}
+
+async function measureDrain(
+  { quick, records }: Options,
+  results: BenchResults,
+  mosquitto: Mosquitto | undefined,
+): Promise<DrainResults | undefined> {
+  if (mosquitto === undefined) {
+    results.remarks.push('bridge was not measured: it needs a Mosquitto as its upstream')
+    return undefined
+  }
+  const folder = tempFolder()
+  try {
+    const rig: DrainRig = {
+      generator: await LoadGenerator.build(folder.path),
+      mosquitto,
+      records: quick ? Math.ceil(records / 10) : records,
+      progress: (line) => void process.stderr.write(`${line}\n`),
+    }
+    const own = await runDrain(rig)
+    const theirs = await mosquittoBridge(rig, false)
+    const killed = { records: rig.records, name: 'Sluice', arrived: await killedSluice(rig) }
+    const { arrived } = await mosquittoBridge(rig, true)
+    return {
+      heldRate: await heldRate(rig),
+      drains: [...own, theirs.reading],
+      killed: [killed, { ...killed, name: 'Mosquitto', arrived }],
     }
   } finally {
     folder.remove()
@@ -129,6 +168,7 @@ const program = new Command('npm run bench --')
     false,
   )
   .option('--only <case...>', `some of: ${caseNames.join(', ')}`)
+  .option('--records <count>', 'the backlog of the case "bridge"', atLeastOne, 1_000_000)
   .option('--json <file>', 'write every reading to this file')
   .option('--baseline <file>', 'compare with a file that --json wrote')
   .action(async (options: Options) => {

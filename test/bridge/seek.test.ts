@@ -60,7 +60,8 @@ test('a damaged document of ranges costs duplicates, not the start', async () =>
   fixture.bridges.start()
   appendMany(10)
   await time.pass(1000)
-  log.state.documents.get = async (_kind, keys) => keys.map(() => Buffer.from('{damaged'))
+  log.state.documents.get = async (_kind, keys) =>
+    keys.map((key) => (key.endsWith('/paused') ? undefined : Buffer.from('{damaged')))
   await fixture.restart({ limit: { bytesPerDay: 1_000_000 } })
   appendMany(1)
   await time.pass(1000)
@@ -80,4 +81,38 @@ test('what expires during a backfill does not send the rest of it twice', async 
   const payloads = fixture.arrived()
   expect(new Set(payloads).size).toBe(270)
   expect(payloads).toHaveLength(270)
+})
+
+test('a paused bridge keeps its max_lag, and a pause that meets a stop ends', async () => {
+  const maxLag = { ageMs: 60_000, onLag: 'gap' as const }
+  const { bridges, appendMany, log, time } = await given({
+    forwards: [{ ...plainForward, maxLag }],
+  })
+  bridges.start()
+  await time.pass(100)
+  await Promise.all([bridges.pause('cloud'), bridges.pause('cloud')])
+  appendMany(10)
+  await time.pass(70_000)
+  expect(log.state.gaps.list()).toMatchObject([{ first: 0, end: 10, reason: 'policy' }])
+  expect(log.state.cursors.get(CURSOR)?.place).toEqual({ kind: 'stream', next: 10 })
+  expect((await bridges.status())[0]).toMatchObject({ state: 'paused' })
+})
+
+test('two forwards of one stream have a place of their own each', async () => {
+  const narrow = { ...plainForward, topics: ['devices/a'], to: 'narrow/{topic}' }
+  const fixture = await given({ forwards: [plainForward, narrow] })
+  const { append, log, time, upstream } = fixture
+  for (const topic of ['devices/a', 'devices/b', 'devices/a']) append(topic, 'x')
+  log.flush()
+  fixture.bridges.start()
+  await time.pass(1000)
+  const topics = () => upstream.arrived.map(({ topic }) => topic).toSorted()
+  const [a, b] = ['sites/gw-1/devices/a', 'sites/gw-1/devices/b']
+  expect(topics()).toEqual(['narrow/devices/a', 'narrow/devices/a', a, a, b])
+  await fixture.restart()
+  await time.pass(1000)
+  expect(topics()).toHaveLength(5)
+  for (const name of [CURSOR, `${CURSOR}/2`]) {
+    expect(log.state.cursors.get(name)?.place).toEqual({ kind: 'stream', next: 3 })
+  }
 })

@@ -198,6 +198,34 @@ describeWithMosquitto('sluice audit', () => {
     expect(JSON.parse(other.out)).toMatchObject({ partitions: [{ unexplained: 7 }] })
   })
 
+  it('explains a hole by gaps that the bridge told, and not more of it', async () => {
+    const broker = await startMosquitto()
+    const notice = (first: number, end: number) =>
+      JSON.stringify({
+        ...{ gap: end, gateway: 'gw-1', epoch: 1, stream: 's', first, end },
+        ...{ records: end - first, bytes: 1, reason: 'retention', time: 1 },
+      })
+    const run = (...more: readonly string[]) =>
+      audited(
+        broker.url,
+        async (client) => {
+          await sent(client, numbered(0, 1, 5))
+          for (const text of more) await client.publishAsync('up/gaps', text, { qos: 1 })
+        },
+        ...['--format', 'json'],
+      )
+    const some = await run(notice(2, 3), notice(2, 4), notice(2, 4))
+    expect(some.code).toBe(1)
+    expect(JSON.parse(some.out)).toMatchObject({
+      unmarked: 0,
+      partitions: [{ missing: 3, explained: { retention: 2 }, unexplained: 1 }],
+    })
+    expect((await run(notice(2, 4), notice(7, 8))).code).toBe(0)
+    const forged = [notice(5, 2), '{"gap":', '{"gap":1}', notice(2, 4).replace('retention', 'x')]
+    const none = await run(...forged)
+    expect(JSON.parse(none.out)).toMatchObject({ unmarked: 4, partitions: [{ unexplained: 3 }] })
+  })
+
   it('misses what only the log has, where the whole of it must have come', async () => {
     const broker = await startMosquitto()
     const key = { kind: 'topic' } as const

@@ -1,4 +1,4 @@
-/** `sluice groups`, `queues` and `redrive` against a gateway as a process, with Debian's clients. */
+/** Groups, queues and redrive of a gateway as a process, and replays to Debian's clients. */
 import { execFile, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

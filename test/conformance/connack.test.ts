@@ -123,6 +123,30 @@ describe.each(versions)('CONNACK to version %i', (version) => {
   })
 })
 
+describe('MQTT 3.1', () => {
+  it('is served, and its CONNACK says nothing of sessions', async () => {
+    const fixture = await frontEnd()
+    for (let time = 0; time < 2; time++) {
+      const client = await fixture.connect({ version: 3, clean: false, clientId: 'old' })
+      expect(isPresent(client)).toBe(false)
+      if (time === 0) await client.subscribe('a', 1)
+      client.publish('a', String(time), { qos: 1, messageId: 1 })
+      expect(String((await client.packet('publish')).payload)).toBe(String(time))
+      await client.ping()
+      await cut(fixture, client)
+    }
+  })
+
+  it('has ids of at most 23 characters', async () => {
+    const { open } = await frontEnd()
+    const client = await open({ version: 3 })
+    client.send(client.connectPacket({ clientId: 'x'.repeat(24) }))
+    await client.closing()
+    expect(client.received.map((one) => one.cmd)).toEqual(['connack'])
+    expect(client.of('connack')[0]?.returnCode).toBe(2)
+  })
+})
+
 describe('CONNACK to MQTT 5', () => {
   it('says what the gateway takes, and nothing against what it has', async () => {
     const { connect } = await frontEnd()

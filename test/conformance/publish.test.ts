@@ -303,9 +303,10 @@ describe('topic aliases', () => {
     expect(second.of('disconnect')[0]).toMatchObject({ reasonCode: 0x82 })
   })
 
-  async function repeated(topicAliasMaximum: number): Promise<RawClient> {
+  async function repeated(topicAliasMaximum: number, isLasting = false): Promise<RawClient> {
     const { connect } = await frontEnd()
-    const subscriber = await connect({ version: 5, properties: { topicAliasMaximum } })
+    const options = { version: 5, properties: { topicAliasMaximum } } as const
+    const subscriber = await connect(isLasting ? lasting(5, options) : options)
     await subscriber.subscribe('#', 2)
     const publisher = await connect({ version: 5 })
     for (const qos of [0, 1, 2] as const) {
@@ -315,8 +316,11 @@ describe('topic aliases', () => {
     return subscriber
   }
 
-  it('of a subscriber are used for the topics that come first', async () => {
-    const subscriber = await repeated(1)
+  it.each([
+    ['a clean one', false],
+    ['one with a session', true],
+  ])('of a subscriber are used for the topics that come first: %s', async (_who, isLasting) => {
+    const subscriber = await repeated(1, isLasting)
     expect(subscriber.publishes.map((one) => [one.topic, one.properties?.topicAlias])).toEqual([
       ['a', 1],
       ['b', undefined],

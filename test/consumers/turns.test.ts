@@ -1,7 +1,7 @@
 import { expect, it, vi } from 'vitest'
 import { ManualClock } from '../../src/base/clock.ts'
 import { type Task, Turns } from '../../src/consumers/turns.ts'
-import { NOON_MS } from './given.ts'
+import { turns as loopTurns, NOON_MS } from './given.ts'
 
 /** Work that never ends and takes as much time as it may. */
 function endless(clock: ManualClock, worked: { us: number; slices: number }): Task {
@@ -38,4 +38,27 @@ it('rests nine times as long as it worked while publishers wait (T2)', async () 
   turns.close()
   const passedMs = performance.now() - begun
   expect(worked.us / 1000).toBeLessThan(passedMs / 9)
+})
+
+it('makes a task that comes back at once rest as well, for what was sent too (T2)', async () => {
+  const clock = new ManualClock(NOON_MS)
+  const turns = new Turns(clock, { backlogBytes: 1024 * 1024 })
+  let worked = 0
+  const task: Task = {
+    work: () => {
+      worked++
+      clock.advance(1)
+      return false
+    },
+  }
+  turns.onSlice(() => clock.advance(9))
+  turns.add(task)
+  await loopTurns(2)
+  expect(worked).toBe(1)
+  // 10 ms of work and sending: 90 ms of rest.
+  turns.add(task)
+  await loopTurns(6)
+  expect(worked).toBe(1)
+  await vi.waitFor(() => expect(worked).toBe(2), { interval: 1 })
+  turns.close()
 })

@@ -19,6 +19,29 @@ test('without arguments there are 50 devices at 2 a second and a seed that is dr
   expect(Number.isInteger(sim.seed)).toBe(true)
 })
 
+test('a scenario has a file, and may have a speed, chaos and a ledger', () => {
+  expect(parse('--scenario', 'a.toml')).toMatchObject({
+    source: { kind: 'scenario', file: 'a.toml', speed: undefined, chaos: false },
+  })
+  const sim = parse(
+    '--scenario',
+    'a.toml',
+    '--speed',
+    '9',
+    '--chaos',
+    '--ledger',
+    'l',
+    '--seed',
+    '4',
+  )
+  expect(sim).toMatchObject({
+    seed: 4,
+    ledger: 'l',
+    source: { kind: 'scenario', speed: 9, chaos: true },
+  })
+  expect(() => parse('--scenario', 'a.toml', '--devices', '3')).toThrow('cannot be used with')
+})
+
 test('a replay has a file, a speed and perhaps a loop', () => {
   const sim = parse('--replay', 'a.csv', '--speed', '60', '--loop', '--protocol', '5', '--qos', '2')
   expect(sim).toMatchObject({

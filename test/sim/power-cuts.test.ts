@@ -32,3 +32,29 @@ it(
   },
   TIMEOUT_MS,
 )
+
+/** What this acknowledges is in memory for up to half a second: that is what it promises. */
+const CARELESS = `
+[[stream]]
+name = "telemetry"
+topics = ["#"]
+ack_after = "receive"
+linger = "500ms"
+`
+
+it(
+  'would see it if something were lost',
+  async () => {
+    const site = await Site.open(everyProfile(120, 10), { config: CARELESS })
+    await site.live(async () => {
+      const acknowledged = (): number => site.field.tally.of('acknowledged')
+      await expect.poll(acknowledged, { timeout: 20_000, interval: 5 }).toBeGreaterThan(200)
+      await site.gateway.kill()
+      await site.startAgain()
+    })
+    const result = await site.count()
+    tell('power cut of a careless gateway', result)
+    expect(lostOf(result)['logged']).toBeGreaterThan(0)
+  },
+  TIMEOUT_MS,
+)

@@ -318,9 +318,7 @@ export class MqttConsumers {
 
   private async dropCursor(clientId: string, { name, filter }: ConsumerSubscription) {
     if (name.kind !== 'replay') return
-    const { cursors } = this.parts.log.state
-    const cursor = replayCursor(clientId, filter)
-    if (cursors.get(cursor) !== undefined) await cursors.remove(cursor)
+    await this.parts.engine.forgetReplay(replayCursor(clientId, filter))
   }
 
   private refusalOf(thrown: unknown, { filter }: ConsumerSubscription): SubscribeOutcome {

@@ -155,14 +155,15 @@ export class Outbound implements Member {
     }
     this.window.resent(entry)
     out.packetId = entry.packetId
-    this.write(size, false)
+    // The connection that it was first sent by may have ended before the disk answered (O3).
+    this.write(size, qos === 2)
     return true
   }
 
   /** Goes on with a QoS 2 handshake of an earlier connection. */
   rerelease(entry: InFlight): void {
     this.window.resent(entry)
-    this.pubrel(entry.packetId)
+    this.release(entry.packetId)
   }
 
   puback(id: number, reason: number): void {
@@ -174,8 +175,7 @@ export class Outbound implements Member {
       this.end(this.window.pubrecRefused(id), reason)
     } else if (this.window.pubrec(id)) {
       this.takenOver(id)
-      if (this.held === undefined) this.pubrel(id)
-      else this.held.push(Buffer.of(PUBREL_FIRST, 2, id >> 8, id & 255))
+      this.release(id)
     } else if (this.version === 5) {
       // PUBREL says so [MQTT5 3.6.2.1]; MQTT 3.1.1 has no word for it.
       this.output.bytes(this.explain.ack(PUBREL_FIRST, id, Reason.packetIdentifierNotFound))
@@ -209,6 +209,12 @@ export class Outbound implements Member {
     if (entry === undefined) return
     entry.settled?.(reason < 0x80 ? 'acked' : 'refused')
     this.pump()
+  }
+
+  /** PUBREL for a message of the window, once the disk knows that PUBREC came (O3). */
+  private release(id: number): void {
+    if (this.held === undefined) this.pubrel(id)
+    else this.held.push(Buffer.of(PUBREL_FIRST, 2, id >> 8, id & 255))
   }
 
   private pubrel(id: number): void {

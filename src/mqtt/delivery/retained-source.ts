@@ -1,11 +1,12 @@
 /**
  * Retained messages for one new subscription, page by page as the client has room.
  *
- * A retained message never comes behind a newer one of its topic: once a live message of the topic
- * was sent or queued, the retained one is left out.
+ * A retained message never comes behind a newer one of its topic. Once a live message was sent or
+ * queued that replaces it, it is left out; a live one that does not, because it is not to be
+ * retained, waits until the retained one was sent [MQTT-3.3.1-9].
  */
 import { messageOf } from '../../base/errors.ts'
-import type { LogRecord, QoS } from '../../log/log.ts'
+import type { LogRecord, Position, QoS } from '../../log/log.ts'
 import type { CatchUpParts } from './catch-up.ts'
 import type { Outbound } from './outbound.ts'
 import type { Source } from './source.ts'
@@ -25,17 +26,22 @@ export class RetainedSource implements Source, LiveWatch {
   private readonly ids: readonly number[]
   private readonly pages: RetainedPages
   private readonly parts: CatchUpParts
-  private readonly seen = new Set<string>()
+  /** By topic: the newest live message that is retained. */
+  private readonly seen = new Map<string, Position>()
+  private readonly isRetained: (topic: string) => boolean
   private page: readonly LogRecord[] = []
   private index = 0
-  private waiting = false
+  /** For a page, or at first for SUBACK. */
+  private waiting = true
+  private hasBegun = false
   private closed = false
 
-  /** Begins at once. */
+  /** `isRetained`: whether a topic has a retained message now. Sends nothing before `begin`. */
   constructor(
     subscriber: Subscriber,
     subscription: Subscription,
     pages: RetainedPages,
+    isRetained: (topic: string) => boolean,
     parts: CatchUpParts,
   ) {
     this.subscriber = subscriber
@@ -43,23 +49,37 @@ export class RetainedSource implements Source, LiveWatch {
     this.subscription = subscription
     this.ids = subscription.id === undefined ? [] : [subscription.id]
     this.pages = pages
+    this.isRetained = isRetained
     this.parts = parts
     subscriber.watch(this)
     this.outbound.attach(this)
-    this.pump()
   }
 
-  saw(topic: string): boolean {
-    if (this.seen.size >= SEEN_TOPICS_MAX && !this.seen.has(topic)) return false
-    this.seen.add(topic)
+  /** SUBACK is on its way. Again: nothing. */
+  begin(): void {
+    if (this.hasBegun || this.closed) return
+    this.hasBegun = true
+    this.next()
+  }
+
+  saw({ topic, position, retain }: LogRecord): boolean {
+    if (!retain) return !this.isRetained(topic)
+    const known = this.seen.get(topic)
+    if (known === undefined && this.seen.size >= SEEN_TOPICS_MAX) return false
+    if (known === undefined || known < position) this.seen.set(topic, position)
     return true
+  }
+
+  private isReplaced({ topic, position }: LogRecord): boolean {
+    const seen = this.seen.get(topic)
+    return seen !== undefined && seen >= position
   }
 
   pump(): void {
     if (this.waiting || this.closed) return
     for (; this.index < this.page.length; this.index++) {
       const record = this.page[this.index] as LogRecord
-      if (this.seen.has(record.topic)) continue
+      if (this.isReplaced(record)) continue
       const qos = Math.min(record.qos, this.subscription.qos) as QoS
       if (!this.outbound.publishRetained(record, qos, this.ids)) return
     }
@@ -70,6 +90,8 @@ export class RetainedSource implements Source, LiveWatch {
   cancel(): void {
     this.close()
     this.outbound.detach(this)
+    // What waited for it.
+    this.outbound.pump()
   }
 
   close(): void {
@@ -88,7 +110,7 @@ export class RetainedSource implements Source, LiveWatch {
         this.waiting = false
         if (this.closed) return
         if (done === true) this.end()
-        else this.begin(value)
+        else this.send(value)
         this.parts.flush()
       },
       (thrown: unknown) => {
@@ -100,7 +122,7 @@ export class RetainedSource implements Source, LiveWatch {
     )
   }
 
-  private begin(page: readonly LogRecord[]): void {
+  private send(page: readonly LogRecord[]): void {
     this.page = page
     this.index = 0
     this.pump()

@@ -36,10 +36,10 @@ interface Waiting {
   readonly grant: Grant
 }
 
-/** Told of each live topic while retained messages are being sent. */
+/** Told of each live message while retained messages are being sent. */
 export interface LiveWatch {
   /** False: the live message must wait until the retained ones are sent. */
-  saw(topic: string): boolean
+  saw(record: LogRecord): boolean
 }
 
 /** What the client may get of what it subscribes to. */
@@ -98,7 +98,7 @@ export class Subscriber implements Source, Rider {
   /** A message that was just kept, or that no stream takes. */
   live(record: LogRecord, match: Grant): void {
     if (this.catchUp?.takes(record) === true) return
-    if (this.watches !== undefined && !this.seen(record.topic)) {
+    if (this.watches !== undefined && !this.seen(record)) {
       this.keep(record, match)
     } else if (this.queue.length > 0 || !this.send(record, match)) {
       this.keep(record, match)
@@ -120,7 +120,7 @@ export class Subscriber implements Source, Rider {
         this.fallBehind()
         break
       }
-      if (this.watches !== undefined && !this.seen(next.record.topic)) break
+      if (this.watches !== undefined && !this.seen(next.record)) break
       if (!this.send(next.record, next.grant)) break
       this.dequeue()
     }
@@ -226,9 +226,9 @@ export class Subscriber implements Source, Rider {
     return this.outbound.publish(record, qos, retain, dup, grant.ids)
   }
 
-  private seen(topic: string): boolean {
+  private seen(record: LogRecord): boolean {
     let mayGo = true
-    for (const watch of this.watches ?? []) if (!watch.saw(topic)) mayGo = false
+    for (const watch of this.watches ?? []) if (!watch.saw(record)) mayGo = false
     return mayGo
   }
 

@@ -266,7 +266,8 @@ export class Publisher implements AppendWaiter, Slowed {
   /** Of a message that was not kept nothing is: sent again, it is a new one. */
   remember(packetId: number, message: ReceivedMessage): void {
     if (this.received?.get(packetId) !== message) return
-    if (message.outcome === 'refused') this.received.delete(packetId)
+    const isTurnedAway = message.outcome === 'full' && this.closed
+    if (message.outcome === 'refused' || isTurnedAway) this.received.delete(packetId)
     // A session remembers identifiers, not the connections that they came by.
     else if (this.closed && message.outcome === 'kept') this.received.set(packetId, KEPT)
   }

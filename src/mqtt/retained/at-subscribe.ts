@@ -43,7 +43,14 @@ export class RetainedAtSubscribe {
     })
     const sources = this.sending.get(subscriber) ?? new Map<string, RetainedSource>()
     this.sending.set(subscriber, sources)
-    sources.set(filter, new RetainedSource(subscriber, subscription, pages, this.parts))
+    const isRetained = (topic: string) => store.index.get(topic) !== undefined
+    const source = new RetainedSource(subscriber, subscription, pages, isRetained, this.parts)
+    sources.set(filter, source)
+  }
+
+  /** SUBACK is on its way: what was retained may follow. */
+  answered(subscriber: Subscriber): void {
+    for (const source of this.sending.get(subscriber)?.values() ?? []) source.begin()
   }
 
   unsubscribed(subscriber: Subscriber, filter: string): void {

@@ -62,13 +62,15 @@ export class Clients {
     if (older !== undefined) this.close(older.subscriber, older.expiryS)
     const session = sessions.attach(clientId, sessionExpiryS, sessionPresent, size, grants.user)
     if (session === undefined) return undefined
-    return this.make(facts, output, grants, session.window, session.filters, session)
+    const client = this.make(facts, output, grants, session.window, session.filters, session)
+    // Now, not when it begins: should it end before that, this is where its place is known.
+    this.resume(client.subscriber, session)
+    return client
   }
 
   /** Begins to send to a client: after its CONNACK. */
-  begin({ outbound, subscriber, session }: Client): void {
+  begin({ outbound, subscriber }: Client): void {
     const { router, catchUp } = this.parts
-    if (session !== undefined) this.resume(subscriber, session)
     for (const { subscription } of subscriber.filters.list()) {
       router.tree.add(subscriber, subscription)
     }

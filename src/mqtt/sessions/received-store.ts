@@ -113,9 +113,15 @@ export class ReceivedStore {
   }
 
   /** I2. Rejects with `storage`. */
-  write(received: SessionReceived): Promise<void> {
+  async write(received: SessionReceived): Promise<void> {
     this.dirty.delete(received.clientId)
-    return this.parts.log.state.documents.putNow([received.document(this.parts.ends())])
+    try {
+      await this.parts.log.state.documents.putNow([received.document(this.parts.ends())])
+    } catch (thrown) {
+      // What the disk has is older than what is known here: the next checkpoint tries again.
+      if (!received.hasEnded) this.dirty.set(received.clientId, received)
+      throw thrown
+    }
   }
 
   /** The session has ended. */

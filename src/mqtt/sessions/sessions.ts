@@ -73,6 +73,7 @@ export class Sessions {
       this.byId.set(session.clientId, session)
       this.away.add(session)
       for (const { subscription } of session.filters.list()) this.want(subscription)
+      await this.joinNewStreams(session)
     }
     const found = await this.received.load((clientId) => this.byId.has(clientId))
     for (const [clientId, received] of found) {
@@ -182,6 +183,10 @@ export class Sessions {
   added(session: Session, subscription: Subscription, before: Subscription | undefined): void {
     if (before !== undefined) this.unwant(before)
     this.want(subscription)
+    this.placed(session, subscription)
+  }
+
+  private placed(session: Session, subscription: Subscription): void {
     if (subscription.qos === 0) return
     for (const stream of this.streamsOf(subscription.filter)) {
       if (!session.next.has(stream)) session.next.set(stream, this.parts.keptEnd(stream))
@@ -201,14 +206,24 @@ export class Sessions {
     }
   }
 
+  /** A stream that the configuration has only now, or whose topics are others, may be for it. */
+  private async joinNewStreams(session: Session): Promise<void> {
+    const known = session.next.size
+    for (const { subscription } of session.filters.list()) this.placed(session, subscription)
+    if (session.next.size > known) await this.keep(session)
+  }
+
   /** E1: resolves when the subscriptions as they are now are on disk. Rejects with `storage`. */
   async keep(session: Session): Promise<void> {
     if (session.hasEnded || this.closed) return
     const { log } = this.parts
     // The cursors first and in this very turn: they begin where the streams end now.
-    const opened = [...session.next.keys()].map((stream) =>
-      log.state.cursors.open(session.cursorName(stream), stream, 'stream', { kind: 'latest' }),
-    )
+    const opened = [...session.next.keys()].map(async (stream) => {
+      const name = session.cursorName(stream)
+      await log.state.cursors.open(name, stream, 'stream', { kind: 'latest' })
+      // Given up while it was being opened: nothing else would take it away, and it holds records.
+      if (this.byId.get(session.clientId)?.next.has(stream) !== true) this.dropCursor(name)
+    })
     const writes = [...this.agreement(session, session.expiryS), ...this.noted(session)]
     await Promise.all([...opened, log.state.documents.putNow(writes)])
   }
@@ -330,6 +345,8 @@ export class Sessions {
   /** Somebody sought, or records that it had not read were removed. */
   private moved({ name, place }: Cursor, why: 'seek' | 'gap'): void {
     const [clientId, stream] = sessionOfCursor(name) ?? []
+    // Behind the close a cursor may still be moved; the next start finds it ahead.
+    if (this.closed) return
     if (clientId === undefined || stream === undefined || place.kind !== 'stream') return
     const session = this.byId.get(clientId)
     const known = session?.next.get(stream)
@@ -343,7 +360,7 @@ export class Sessions {
     session.window.abandon(stream)
     session.next.set(stream, to)
     session.subscriber?.move(stream, to)
-    this.put(this.place(session))
+    this.put([...this.agreement(session, session.expiryS), ...this.place(session)])
   }
 
   private skip(session: Session, stream: string, to: Position): void {

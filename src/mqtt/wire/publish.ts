@@ -142,7 +142,7 @@ export class PublishDecoder {
     // [MQTT-3.3.2-8] [MQTT-3.3.2-9]
     if (verdict.topicAlias === 0 || verdict.topicAlias > this.aliases.maximum) return BAD_ALIAS
     this.alias = verdict.topicAlias
-    void 0
+    bytes.copyWithin(next + ALIAS_BYTES, next, verdict.aliasAt)
     packet.propertiesAt += ALIAS_BYTES
     return undefined
   }
