@@ -65,7 +65,8 @@ export class Turns {
     const run = (): void => this.slice()
     const restUs = this.restUntilUs === 0 ? 0 : this.restUntilUs - this.clock.monotonicUs()
     if (restUs < 1000) setImmediate(run)
-    else setTimeout(run, restUs / 1000)
+    // Rounded up: a timer cuts off fractions of a millisecond.
+    else setTimeout(run, Math.ceil(restUs / 1000))
   }
 
   private slice(): void {

@@ -121,23 +121,12 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       ends: () => this.router.ends,
       ended: (clientId) => this.sessionEnded(clientId),
     })
-    this.stats.sessions = () => {
-      const { sessions: all, away } = this.sessions.counts
-      return { online: all - away, offline: away }
-    }
     const hasCertificateUsers = settings.listeners.some(({ tls }) => tls?.userFrom !== undefined)
     this.owners = new Owners({
       sessionOwner: (clientId) => this.sessions.ownerOf(clientId),
       isUser: (user) => hasCertificateUsers || parts.access.knows(user),
     })
-    this.sys = new Sys({
-      clock,
-      facts: () => this.sysFacts(),
-      deliver: (record) => {
-        this.deliverUnlogged(record)
-        this.flushSoon()
-      },
-    })
+    this.sys = this.makeSys()
     this.atSubscribe = new RetainedAtSubscribe(this.retained, this.sys, this)
     this.clients = new Clients({
       sessions: this.sessions,
@@ -161,6 +150,17 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
       (listener) => new Listener(listener, this.listenerParts()),
     )
     this.pausedTimer = setInterval(() => this.keepPausedAlive(), PAUSED_KEEP_ALIVE_MS)
+  }
+
+  private makeSys(): Sys {
+    return new Sys({
+      clock: this.clock,
+      facts: () => this.sysFacts(),
+      deliver: (record) => {
+        this.deliverUnlogged(record)
+        this.flushSoon()
+      },
+    })
   }
 
   private makeScans(): SharedScans<Subscriber> {
@@ -191,6 +191,10 @@ class FrontEnd implements MqttFrontEnd, ConnectionHost, PublisherParts, CatchUpP
     const bound: ListenerAddress[] = []
     await this.router.start(this.log)
     await this.sessions.start()
+    this.stats.sessions = () => {
+      const { sessions: all, away } = this.sessions.counts
+      return { online: all - away, offline: away }
+    }
     await this.consumers.start((clientId) => this.sessions.has(clientId))
     await this.retained.start()
     await this.wills.start()

@@ -62,6 +62,33 @@ describe('a session', () => {
   })
 })
 
+describe('a QoS 2 handshake that goes on', () => {
+  it('sends no PUBREL before the disk knows of the PUBREC of an earlier connection', async () => {
+    const fixture = await frontEnd()
+    const keeper = { version: 4, clean: false, clientId: 'keeper', acks: false } as const
+    const first = await fixture.connect(keeper)
+    await first.subscribe('a', 2)
+    const publisher = await fixture.connect()
+    publisher.publish('a', 'once', { qos: 2, messageId: 1 })
+    const { messageId } = await first.packet('publish')
+    const { documents } = fixture.log.state
+    const putNow = documents.putNow.bind(documents)
+    let answer = (): void => undefined
+    const disk = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    documents.putNow = (writes) => disk.then(() => putNow(writes))
+    first.send({ cmd: 'pubrec', messageId } as never)
+    await first.ping()
+    first.end()
+    const second = await fixture.connect(keeper)
+    await second.ping()
+    expect(second.of('pubrel')).toEqual([])
+    answer()
+    await second.packet('pubrel')
+  })
+})
+
 describe('retained messages that wait for room', () => {
   it('are sent also when a live message of their topic comes that is not retained', async () => {
     const fixture = await frontEnd({ maxInflight: 1 })
