@@ -4,8 +4,7 @@ import type { CliOutput } from './output.ts'
 
 /**
  * `sluice check`: whether the gateway understands a configuration file. Returns the exit code: 1
- * when it has a fault, 0 otherwise. What is not supported yet is a warning, because the file is
- * right and a later release will do what it says.
+ * when it has a fault, 0 otherwise.
  */
 export function check(file: string, output: CliOutput): number {
   const result = loadConfig(file, { hostName: hostname() })
@@ -14,8 +13,5 @@ export function check(file: string, output: CliOutput): number {
     return 1
   }
   output.out(`${file} is valid\n`)
-  for (const { path, message } of result.unsupported) {
-    output.err(`warning: ${path}: ${message}\n`)
-  }
   return 0
 }

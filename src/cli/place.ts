@@ -1,11 +1,5 @@
 import { existsSync } from 'node:fs'
-import {
-  type Config,
-  defaultConfig,
-  formatFaults,
-  loadConfig,
-  type Unsupported,
-} from '../config/config.ts'
+import { type Config, defaultConfig, formatFaults, loadConfig } from '../config/config.ts'
 import type { CliContext } from './context.ts'
 
 /** Which configuration and which data a command works on. */
@@ -18,7 +12,6 @@ export interface Settings {
   readonly config: Config
   /** Undefined: the defaults hold. */
   readonly file: string | undefined
-  readonly unsupported: readonly Unsupported[]
 }
 
 /** Read when no file is named. */
@@ -29,15 +22,14 @@ export function settingsOf(place: Place, context: CliContext): Settings | undefi
   const host = { hostName: context.host }
   const file = place.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined)
   if (file === undefined) {
-    return { config: withData(defaultConfig(host), place.data), file, unsupported: [] }
+    return { config: withData(defaultConfig(host), place.data), file }
   }
   const result = loadConfig(file, host)
   if (result.kind === 'invalid') {
     context.output.err(`sluice: ${file} is not valid:\n${formatFaults(result.faults)}\n`)
     return undefined
   }
-  const { config, unsupported } = result
-  return { config: withData(config, place.data), file, unsupported }
+  return { config: withData(result.config, place.data), file }
 }
 
 /** The data directory to read; undefined once it was said why there is none. */

@@ -9,10 +9,7 @@ import { type Place, settingsOf } from './place.ts'
 export async function serve(place: Place, context: CliContext): Promise<number> {
   const settings = settingsOf(place, context)
   if (settings === undefined) return 1
-  const { config, unsupported } = settings
-  for (const { path, message } of unsupported) {
-    context.output.err(`warning: ${path}: ${message}\n`)
-  }
+  const { config } = settings
   // Asked for before the start, so that a stop during a long recovery is a clean one as well.
   const stop = context.stopRequest()
   // A request during the start is answered after it: the files may have been read before.

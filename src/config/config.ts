@@ -9,7 +9,7 @@
  * C1. A `Config` is complete and consistent: who receives one checks nothing again.
  * C2. All faults are reported together: schema and relations, and none that only follows from
  *     another.
- * C3. Nothing written is silently ignored: it is in the `Config`, or a fault, or unsupported.
+ * C3. Nothing written is silently ignored: it is in the `Config`, or a fault.
  * C4. No message repeats what a secret's key or a URL with a password holds.
  */
 import { assert } from '../base/assert.ts'
@@ -19,7 +19,6 @@ import { readToml } from './load.ts'
 import { gatewayIdOf } from './names.ts'
 import { relationFaults } from './relations.ts'
 import { type Config, rootSchema } from './schema/root.ts'
-import { type Unsupported, unsupportedIn } from './unsupported.ts'
 
 export type { Fault } from './fault.ts'
 export { formatFaults } from './fault.ts'
@@ -37,7 +36,6 @@ export type { RetentionConfig, StreamConfig } from './schema/stream.ts'
 export { defaultStream } from './schema/stream.ts'
 export { tinyConfig } from './tiny.ts'
 export { parseDurationMs } from './units.ts'
-export type { Unsupported } from './unsupported.ts'
 
 /** What the configuration takes from the machine. */
 export interface Host {
@@ -48,8 +46,6 @@ export type ConfigResult =
   | {
       readonly kind: 'valid'
       readonly config: Config
-      /** Written, understood, and not built yet. */
-      readonly unsupported: readonly Unsupported[]
     }
   | { readonly kind: 'invalid'; readonly faults: readonly Fault[] }
 
@@ -60,7 +56,7 @@ export function parseConfig(source: unknown, host: Host): ConfigResult {
   const schemaFaults = parsed.success ? [] : faultsOf(parsed.error.issues, schema, source)
   const faults = [...schemaFaults, ...relationFaults(source)]
   if (!parsed.success || faults.length > 0) return { kind: 'invalid', faults }
-  return { kind: 'valid', config: parsed.data, unsupported: unsupportedIn(source) }
+  return { kind: 'valid', config: parsed.data }
 }
 
 /** Reads a TOML file. One that is missing or no TOML is a fault as well, with line and column. */

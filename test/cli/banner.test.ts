@@ -11,7 +11,7 @@ function hint(toml: string): string {
   const http = config.http
   const gateway = { mqtt: config.mqtt.listeners, http } as unknown as Gateway
   const place = { version: '1.2.3', invocation: 'sluice' }
-  const text = banner(gateway, { config, file: undefined, unsupported: [] }, {}, place)
+  const text = banner(gateway, { config, file: undefined }, {}, place)
   return text.split('\n')[6]?.trim() ?? ''
 }
 

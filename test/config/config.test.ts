@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { defaultConfig, formatFaults, loadConfig, parseConfig } from '../../src/config/config.ts'
 import { tinyConfig } from '../../src/config/tiny.ts'
-import { configOf, faultOf, faultsOf, host, valid } from './support.ts'
+import { configOf, faultOf, faultsOf, host } from './support.ts'
 
 describe('without a file', () => {
   test('one listener on loopback and one stream for every topic', () => {
@@ -231,19 +231,6 @@ test.each([null, undefined, 5, 'x', [], [[]]])('%j is no tree, and a fault', (so
   expect(result.kind === 'invalid' ? formatFaults(result.faults) : '').toMatch(
     /^the file: .* expected a table$/,
   )
-})
-
-describe('unsupported settings (C3)', () => {
-  const paths = (source: unknown) => valid(source).unsupported.map(({ path }) => path)
-
-  test('a default that is not written is not reported', () => {
-    expect(paths({})).toEqual([])
-    expect(paths({ mqtt: { max_connections: 5 }, log: { level: 'debug' } })).toEqual([])
-  })
-
-  test('what asks for nothing that is missing is not reported', () => {
-    expect(paths({ queue: [], bridge: [] })).toEqual([])
-  })
 })
 
 describe('a file', () => {

@@ -158,7 +158,3 @@ function contract() {
 test('the contract reads as the expected tree, every key of it', () => {
   expect(contract().config).toStrictEqual(expected)
 })
-
-test('C3: what the contract asks for and is not built yet is reported, one entry each', () => {
-  expect(contract().unsupported.map(({ path }) => path)).toEqual([])
-})

@@ -1,6 +1,6 @@
 import { parse } from 'smol-toml'
 import { assert } from '../../src/base/assert.ts'
-import type { Config, Unsupported } from '../../src/config/config.ts'
+import type { Config } from '../../src/config/config.ts'
 import { formatFaults, parseConfig } from '../../src/config/config.ts'
 
 export const host = { hostName: 'gw-test' }
@@ -21,7 +21,6 @@ export function faultOf(toml: string): string {
 
 export function valid(source: unknown): {
   config: Config
-  unsupported: readonly Unsupported[]
 } {
   const result = parseConfig(source, host)
   assert(
