@@ -3,6 +3,7 @@
  * commit, not by the publisher's connection: a message is delivered also when its publisher is
  * gone.
  */
+import { codeOf } from '../../base/errors.ts'
 import type { EventLog, LogRecord, Position } from '../../log/log.ts'
 import { asPosition } from '../../log/log.ts'
 import type { Receiver } from './subscriber.ts'
@@ -27,15 +28,19 @@ export class Router {
     log.follow((records) => this.kept(records))
   }
 
-  /** Learns where the streams end, before anything is routed. */
+  /** Learns where the streams end, before anything is routed; one out of service is left out. */
   async start(log: EventLog): Promise<void> {
     for (const { name } of log.streams) {
-      const end = await log.locate(name, { kind: 'latest' })
-      if (end > this.keptEnd(name)) this.byStream.set(name, end)
+      try {
+        const end = await log.locate(name, { kind: 'latest' })
+        this.byStream.set(name, asPosition(Math.max(end, this.keptEnd(name))))
+      } catch (thrown) {
+        if (codeOf(thrown) !== 'stream-out-of-service') throw thrown
+      }
     }
   }
 
-  /** Behind the last routed record of each stream. */
+  /** Behind the last routed record of each stream, also of an empty one. */
   get ends(): ReadonlyMap<string, Position> {
     return this.byStream
   }

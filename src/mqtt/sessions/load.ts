@@ -5,7 +5,6 @@
  */
 import { messageOf } from '../../base/errors.ts'
 import { asPosition, type Cursor, type Position } from '../../log/log.ts'
-import type { Places } from '../delivery/subscriber.ts'
 import { Session, sessionOfCursor } from './session.ts'
 import {
   decodePlace,
@@ -42,17 +41,24 @@ export async function loadSessions(parts: SessionsParts): Promise<readonly Sessi
       continue
     }
     places.set(key, stored)
-    restore(session, stored, parts.ends())
+    restore(session, stored, parts)
   }
   await joinCursors(sessions, places, parts)
   if (sessions.size > 0) logger.info({ sessions: sessions.size }, 'sessions are there again')
   return [...sessions.values()]
 }
 
-function restore(session: Session, stored: StoredPlace, ends: Places): void {
-  for (const [stream, next] of stored.next) {
-    const end = ends.get(stream)
-    if (end !== undefined) session.next.set(stream, asPosition(Math.min(next, end)))
+function restore(
+  session: Session,
+  stored: StoredPlace,
+  { log, ends: endsNow }: SessionsParts,
+): void {
+  const ends = endsNow()
+  for (const { name } of log.streams) {
+    const next = stored.next.get(name)
+    if (next === undefined) continue
+    // A stream that is out of service has no end to compare with, and keeps its place.
+    session.next.set(name, asPosition(Math.min(next, ends.get(name) ?? next)))
   }
   const entries = stored.entries.filter(
     ({ awaited, stream, position }) =>

@@ -31,6 +31,18 @@ describe('a session across restarts', () => {
     expect(second.publishes[0]?.properties?.subscriptionIdentifier).toBe(77)
   })
 
+  it('keeps its place in a stream that is still empty', async () => {
+    const site = await new Site().start()
+    const first = await site.keeper()
+    await first.subscribe('a', 1)
+    await site.leave(first)
+    await site.restart()
+    await site.publish('a', ['first of all'])
+    const second = await site.keeper()
+    await second.until(() => second.payloads.length >= 1, 'the first message of the stream')
+    expect(second.payloads).toEqual(['first of all'])
+  })
+
   it('sends again what was in flight', async () => {
     const site = await new Site({ maxInflight: 3 }).start()
     const first = await site.keeper({ acks: false })
