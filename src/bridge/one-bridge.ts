@@ -1,9 +1,9 @@
 /** One bridge: its link, its forwards, its limits, and the loop that joins them. */
 import type { Clock } from '../base/clock.ts'
-import { SluiceError } from '../base/errors.ts'
+import { messageOf, SluiceError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
-import type { EventLog, Start } from '../log/log.ts'
+import { type EventLog, isOutOfService, type Start } from '../log/log.ts'
 import type { SeekResult } from './bridge.ts'
 import { DailyBudget, type DailySpending } from './daily-budget.ts'
 import { DayWindow } from './day-window.ts'
@@ -60,7 +60,7 @@ const refusals: ReadonlyMap<number, { readonly kind: CloseKind; readonly sentenc
   ])
 
 export class OneBridge implements LinkHost {
-  readonly forwards: readonly Forward[]
+  forwards: readonly Forward[]
   private readonly parts: OneBridgeParts
   private readonly link: Link
   private readonly down_: Down
@@ -106,7 +106,7 @@ export class OneBridge implements LinkHost {
     const [paused, day] = await log.state.documents.get(BRIDGE_KIND, keys)
     this.isPaused = paused !== undefined
     this.limits = this.makeLimits(spendingIn(day))
-    for (const forward of this.forwards) await forward.open()
+    await this.openForwards()
     await this.down_.open()
     const { sending } = this
     this.pump = new Pump(this.forwards, this.limits, { sending: (forward) => sending(forward) })
@@ -117,6 +117,23 @@ export class OneBridge implements LinkHost {
     for (const { settings } of this.forwards) {
       this.appended.set(settings.stream, { bytes: 0, pace: new Pace() })
     }
+  }
+
+  /** One whose stream is out of service is left out until the next start; the others go on. */
+  private async openForwards(): Promise<void> {
+    const open: Forward[] = []
+    for (const forward of this.forwards) {
+      try {
+        await forward.open()
+        open.push(forward)
+      } catch (thrown) {
+        if (!isOutOfService(thrown)) throw thrown
+        const { name } = this.parts.settings
+        const fields = { bridge: name, stream: forward.settings.stream, reason: messageOf(thrown) }
+        this.parts.logger.error(fields, 'a forward is not served until the next start')
+      }
+    }
+    this.forwards = open
   }
 
   start(): void {

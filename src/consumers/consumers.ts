@@ -7,7 +7,7 @@
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import type { EventLog, Start } from '../log/log.ts'
+import { type EventLog, isOutOfService, type Start } from '../log/log.ts'
 import { forgetTold } from './gap-teller.ts'
 import { Group, type GroupEvent, type GroupInfo, groupCursor } from './group.ts'
 import type { Joining } from './joined-member.ts'
@@ -72,8 +72,7 @@ export class Consumers {
     const consumers = new Consumers(parts)
     try {
       for (const settings of parts.queues) {
-        const queue = await Queue.open(consumers.engineParts, settings)
-        consumers.queues.set(settings.name, queue)
+        await consumers.openQueue(settings)
       }
     } catch (thrown) {
       await consumers.close()
@@ -87,6 +86,16 @@ export class Consumers {
     this.watch = new StreamWatch(parts.log)
     this.turns = new Turns(parts.clock, parts.log)
     this.timer = setInterval(() => this.tick(), TICK_MS).unref()
+  }
+
+  private async openQueue(settings: QueueSettings): Promise<void> {
+    try {
+      this.queues.set(settings.name, await Queue.open(this.engineParts, settings))
+    } catch (thrown) {
+      if (!isOutOfService(thrown)) throw thrown
+      const fields = { queue: settings.name, reason: messageOf(thrown) }
+      this.parts.logger?.error(fields, 'a queue is not served until the next start')
+    }
   }
 
   /**

@@ -18,6 +18,7 @@
  * L6. A full stream takes nothing: whoever appends is told 'full', in its turn (L3), and no
  *     position is used up.
  */
+import { codeOf } from '../base/errors.ts'
 import type { LogRecord, Offset, Partition, Position, QoS } from './record.ts'
 import type { LogState } from './state.ts'
 
@@ -47,6 +48,14 @@ export type {
   NewGap,
 } from './state.ts'
 export { clockQualities, gapReasons } from './state.ts'
+
+/**
+ * Whether a question about a stream failed because the stream is out of service until the next
+ * start. Whoever asks while the gateway starts goes on without it: the rest is served (G5).
+ */
+export function isOutOfService(thrown: unknown): boolean {
+  return codeOf(thrown) === 'stream-out-of-service'
+}
 
 export const ackRules = ['fsync', 'write', 'receive'] as const
 export type AckRule = (typeof ackRules)[number]

@@ -25,6 +25,8 @@ export interface GatewayOptions {
   readonly env?: Readonly<Record<string, string>>
   /** For Node itself, before the script. */
   readonly nodeArgs?: readonly string[]
+  /** What must say yes before it counts as started; default /readyz. */
+  readonly probe?: '/readyz' | '/healthz'
   /** How long it may take until it is ready. */
   readonly timeoutMs?: number
 }
@@ -84,7 +86,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     return await within(exited, STOP_TIMEOUT_MS, () => `no end after ${signal}:\n${output()}`)
   }
   try {
-    const ports = await ready(child, output, options.timeoutMs ?? 20_000)
+    const ports = await ready(child, output, options)
     return {
       ...ports,
       dataDir,
@@ -128,7 +130,7 @@ function collect(child: ChildProcess): () => string {
 async function ready(
   child: ChildProcess,
   output: () => string,
-  timeoutMs: number,
+  { timeoutMs = 20_000, probe = '/readyz' }: GatewayOptions,
 ): Promise<{ mqttPort: number; httpPort: number }> {
   const until = performance.now() + timeoutMs
   while (performance.now() < until) {
@@ -138,7 +140,7 @@ async function ready(
     }
     const mqttPort = portIn(output(), /^ {2}MQTT\s+\S+?:(\d+)(?:,|$)/m)
     const httpPort = portIn(output(), /^ {2}HTTP\s+http:\/\/\S+?:(\d+) /m)
-    if (mqttPort !== undefined && httpPort !== undefined && (await isReady(httpPort))) {
+    if (mqttPort !== undefined && httpPort !== undefined && (await says(httpPort, probe))) {
       return { mqttPort, httpPort }
     }
     await wait(20)
@@ -151,9 +153,9 @@ function portIn(text: string, pattern: RegExp): number | undefined {
   return digits === undefined ? undefined : Number(digits)
 }
 
-async function isReady(httpPort: number): Promise<boolean> {
+async function says(httpPort: number, probe: string): Promise<boolean> {
   try {
-    const response = await fetch(`http://127.0.0.1:${httpPort}/readyz`)
+    const response = await fetch(`http://127.0.0.1:${httpPort}${probe}`)
     await response.arrayBuffer()
     return response.ok
   } catch {

@@ -3,9 +3,8 @@
  * commit, not by the publisher's connection: a message is delivered also when its publisher is
  * gone.
  */
-import { codeOf } from '../../base/errors.ts'
 import type { EventLog, LogRecord, Position } from '../../log/log.ts'
-import { asPosition } from '../../log/log.ts'
+import { asPosition, isOutOfService } from '../../log/log.ts'
 import type { Receiver } from './subscriber.ts'
 import { type Grant, SubscriptionTree } from './subscriptions.ts'
 
@@ -35,7 +34,7 @@ export class Router {
         const end = await log.locate(name, { kind: 'latest' })
         this.byStream.set(name, asPosition(Math.max(end, this.keptEnd(name))))
       } catch (thrown) {
-        if (codeOf(thrown) !== 'stream-out-of-service') throw thrown
+        if (!isOutOfService(thrown)) throw thrown
       }
     }
   }

@@ -1,7 +1,13 @@
 /** The retained messages at a start: the documents, then the log from where they end (R2). */
 import { messageOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
-import { asPosition, type EventLog, type LogRecord, type Position } from '../../log/log.ts'
+import {
+  asPosition,
+  type EventLog,
+  isOutOfService,
+  type LogRecord,
+  type Position,
+} from '../../log/log.ts'
 import { APPLIED_KIND, decodeApplied, decodeRetained, RETAINED_KIND } from './document.ts'
 import type { DocumentWriter } from './document-writer.ts'
 import type { Payloads } from './payloads.ts'
@@ -83,7 +89,8 @@ async function unreadParts(log: EventLog, documents: DocumentWriter): Promise<Pa
   }
   const parts: Part[] = []
   for (const { name } of log.streams) {
-    const { end } = await log.bounds(name)
+    const end = await endOf(log, name)
+    if (end === undefined) continue
     const known = asPosition(applied.get(name) ?? 0)
     documents.appliedTo(name, known)
     // Records that were acknowledged unsynced may be gone: then the documents are ahead.
@@ -91,6 +98,16 @@ async function unreadParts(log: EventLog, documents: DocumentWriter): Promise<Pa
     parts.push({ stream: name, isAhead, from: isAhead ? end : known, end })
   }
   return parts
+}
+
+/** Undefined: the stream is out of service, and what it holds is read at a later start. */
+async function endOf(log: EventLog, stream: string): Promise<Position | undefined> {
+  try {
+    return (await log.bounds(stream)).end
+  } catch (thrown) {
+    if (isOutOfService(thrown)) return undefined
+    throw thrown
+  }
 }
 
 async function readParts(

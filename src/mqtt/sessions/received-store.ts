@@ -83,7 +83,9 @@ export class ReceivedStore {
     if (mark === undefined) return found
     const [isActive, ends] = cbor.decode(mark) as [boolean, Pair[]]
     if (!isActive) return found
+    const served = this.parts.ends()
     for (const { name } of this.parts.log.streams) {
+      if (!served.has(name)) continue
       await this.scan(name, positions(ends).get(name) ?? asPosition(0), found, since, has)
     }
     this.active = 'yes'

@@ -378,7 +378,7 @@ export class Sessions {
     const nowMs = this.parts.trustedNow()
     if (nowMs === undefined || this.away.size === 0) return
     for (const { name: stream } of log.streams) {
-      if (!this.isAnyBehind(stream)) continue
+      if (!this.parts.ends().has(stream) || !this.isAnyBehind(stream)) continue
       const oldest = await log.locate(stream, { kind: 'time', timeMs: nowMs - maxLagMs })
       const gaps = [...this.away].flatMap((session) => {
         const cursor = log.state.cursors.get(session.cursorName(stream))
