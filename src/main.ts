@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The process around the command line: arguments, signals, standard streams and the exit code. */
+import './base/young-generation.ts'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
